@@ -1,0 +1,77 @@
+"""Dovetail's distribution: an explicit package list, because the package names are plain and must never grow by accident."""
+
+from setuptools import setup
+
+PACKAGES = [
+    "common",
+    "common.contracts",
+    "common.features",
+    "views",
+    "jobs",
+    "jobs.spark",
+    "streaming",
+    "streaming.flink",
+    "serving",
+    "local",
+    "cli",
+]
+
+# conf/ lies at the root of the checkout, where operators look for it, and inside the package once installed.
+CONF_PACKAGE = "common.conf"
+
+setup(
+    name="dovetail",
+    version="0.1.0",
+    description="An open lambda-architecture platform for personalization: declare once, run in both layers, merge exactly",
+    python_requires="==3.11.*",
+    packages=[*PACKAGES, CONF_PACKAGE],
+    package_dir={CONF_PACKAGE: "conf"},
+    package_data={
+        CONF_PACKAGE: ["*.yaml", "jobs/*.yaml"],
+        "local": ["poms/*/pom.xml", "templates/*"],
+        "serving": ["static/*"],
+    },
+    include_package_data=False,
+    install_requires=[
+        # The engines. These versions work together on Python 3.11 and Java 17; each bump is an experiment (docs/decisions.md).
+        "pyspark==4.1.4",
+        "delta-spark==4.4.0",
+        "apache-flink==2.3.0",
+        "great-expectations==1.24.1",
+        "mlflow==3.17.2",
+        "hyperopt==0.3.0",
+        # The wires.
+        "cassandra-driver==3.30.1",
+        "confluent-kafka>=2.16,<3",
+        # What the engines force; named because this project imports them itself.
+        "numpy>=2.1,<2.2",
+        "pandas>=2.2,<2.3",
+        "pyarrow>=16.1,<17",
+        # Serving, configuration, command line.
+        "fastapi>=0.165,<1",
+        "uvicorn>=0.54,<1",
+        "uvloop>=0.23,<1",
+        "httptools>=0.9,<1",
+        "httpx>=0.28,<1",
+        "prometheus-client>=0.26,<1",
+        "msgspec>=0.22,<0.23",
+        "pydantic>=2.14,<3",
+        "PyYAML>=6,<7",
+        "click>=8.5,<9",
+        "rich>=15,<16",
+    ],
+    extras_require={
+        "test": [
+            "pytest>=9.2,<10",
+            "pytest-timeout>=2.4,<3",
+            "hypothesis>=6.170,<7",
+            "scikit-learn>=1.9,<2",
+            "playwright>=1.65,<2",
+            "ruff>=0.17.5,<0.18",
+            "mypy>=2.4,<3",
+            "import-linter>=2.16,<3",
+            "types-PyYAML>=6,<7",
+        ],
+    },
+    entry_points={"console_scripts": ["dovetail = cli.main:main"]},
+)

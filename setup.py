@@ -1,4 +1,4 @@
-"""Dovetail's distribution: an explicit package list, because the package names are plain and must never grow by accident."""
+"""Dovetail's distribution. The package list is explicit: plain names must never grow by accident."""
 
 from setuptools import setup
 
@@ -22,7 +22,7 @@ CONF_PACKAGE = "common.conf"
 setup(
     name="dovetail",
     version="0.1.0",
-    description="An open lambda-architecture platform for personalization: declare once, run in both layers, merge exactly",
+    description="An open lambda-architecture platform for personalization: two layers, one declaration, an exact merge",
     python_requires="==3.11.*",
     packages=[*PACKAGES, CONF_PACKAGE],
     package_dir={CONF_PACKAGE: "conf"},
@@ -33,7 +33,7 @@ setup(
     },
     include_package_data=False,
     install_requires=[
-        # The engines. These versions work together on Python 3.11 and Java 17; each bump is an experiment (docs/decisions.md).
+        # The engines. These work together on Python 3.11 and Java 17; each bump is an experiment (docs/decisions.md).
         "pyspark==4.1.4",
         "delta-spark==4.4.0",
         "apache-flink==2.3.0",

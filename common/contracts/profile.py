@@ -1,0 +1,88 @@
+"""The batch layer's view of one visitor: everything serving needs in one read."""
+
+from common.contracts.core import BYTES, DOUBLE, EPOCH_MS, INT, LONG, STRING, Contract, Field
+from common.contracts.events import MONEY
+
+RFM = Contract(
+    name="rfm",
+    version=1,
+    key=("visitor_id",),
+    doc="Recency, frequency, monetary at the cut, of visitors with at least one purchase.",
+    fields=(
+        Field("visitor_id", STRING, nullable=False),
+        Field("cut_ms", EPOCH_MS, nullable=False),
+        Field("recency_days", INT, nullable=False, doc="Whole days from the last purchase's UTC day to the cut's"),
+        Field("frequency", LONG, nullable=False, doc="Distinct orders"),
+        Field("monetary", MONEY, nullable=False, doc="Sum of price times quantity of purchases"),
+        Field("r_score", INT, nullable=False, doc="1 to 5, 5 the most recent fifth"),
+        Field("f_score", INT, nullable=False, doc="1 to 5, 5 the most frequent fifth"),
+        Field("m_score", INT, nullable=False, doc="1 to 5, 5 the fifth that spends most"),
+    ),
+)
+
+SEGMENTS = Contract(
+    name="segments",
+    version=1,
+    key=("visitor_id",),
+    doc="The segment of each visitor: nearest KMeans centroid on standardised log1p(R, F, M).",
+    fields=(
+        Field("visitor_id", STRING, nullable=False),
+        Field("cut_ms", EPOCH_MS, nullable=False),
+        Field("segment_id", INT, nullable=False),
+        Field("segment", STRING, nullable=False, doc="The segment's name"),
+        Field("distance", DOUBLE, nullable=False, doc="To the centroid, in standard deviations"),
+    ),
+)
+
+SEGMENT_VIEW = Contract(
+    name="segment_view",
+    version=1,
+    key=("segment_id",),
+    doc="One segment: its centroid, size and its own top list, the fallback for visitors without history.",
+    fields=(
+        Field("segment_id", INT, nullable=False),
+        Field("segment", STRING, nullable=False),
+        Field("size", LONG, nullable=False, doc="Visitors"),
+        Field("centroid", STRING, nullable=False, doc="JSON: recency_days, frequency, monetary at the centre"),
+        Field("recommendations", BYTES, doc="Packed list (common.embedding.pack_recommendations)"),
+        Field("model_version", STRING),
+    ),
+)
+
+PROFILE = Contract(
+    name="profile",
+    version=1,
+    key=("visitor_id",),
+    doc="The batch view of a visitor.",
+    fields=(
+        Field("visitor_id", STRING, nullable=False),
+        Field("cut_ms", EPOCH_MS, nullable=False, doc="The instant the run covers up to, exclusive"),
+        Field(
+            "features", BYTES, nullable=False, doc="Batch tiles of the visitor's groups (common.features.tiles.pack)"
+        ),
+        Field("recency_days", INT),
+        Field("frequency", LONG),
+        Field("monetary", MONEY),
+        Field("rfm", STRING, doc="The three scores as text, as in 545"),
+        Field("segment_id", INT),
+        Field("segment", STRING),
+        Field("sessions", LONG, nullable=False, doc="Sessions before the cut"),
+        Field("last_items", BYTES, doc="Last 50 item events (common.embedding.pack_history)"),
+        Field("purchased", BYTES, doc="Item indexes already bought, packed like recommendations"),
+        Field("recommendations", BYTES, doc="Top 100 (common.embedding.pack_recommendations)"),
+        Field("model_version", STRING, doc="The model of recommendations and of the fold-in"),
+    ),
+)
+
+RECOMMENDATIONS = Contract(
+    name="recommendations",
+    version=1,
+    key=("visitor_id",),
+    doc="Top items of each visitor by the batch model.",
+    fields=(
+        Field("visitor_id", STRING, nullable=False),
+        Field("cut_ms", EPOCH_MS, nullable=False),
+        Field("model_version", STRING, nullable=False),
+        Field("recommendations", BYTES, nullable=False, doc="Packed list (common.embedding.pack_recommendations)"),
+    ),
+)

@@ -1,0 +1,35 @@
+"""All contracts by name: what golden files, documentation and schema checks run over."""
+
+from common.contracts.catalogue import ITEM_VIEW, ITEMS
+from common.contracts.core import Contract
+from common.contracts.embedding import USER_EMBEDDING
+from common.contracts.events import BRONZE_EVENTS, EVENTS, QUARANTINED_EVENTS, REJECTIONS, SILVER_EVENTS
+from common.contracts.operations import PARITY, POINTER, RUNS
+from common.contracts.profile import PROFILE, RECOMMENDATIONS, RFM, SEGMENT_VIEW, SEGMENTS
+from common.contracts.sessions import SESSIONS
+from common.features.groups import GROUPS
+
+ALL: dict[str, Contract] = {
+    contract.name: contract
+    for contract in (
+        EVENTS,
+        BRONZE_EVENTS,
+        SILVER_EVENTS,
+        QUARANTINED_EVENTS,
+        REJECTIONS,
+        ITEMS,
+        ITEM_VIEW,
+        SESSIONS,
+        RFM,
+        SEGMENTS,
+        SEGMENT_VIEW,
+        PROFILE,
+        RECOMMENDATIONS,
+        USER_EMBEDDING,
+        RUNS,
+        PARITY,
+        POINTER,
+        *(group.contract() for group in GROUPS.values()),
+        *(group.batch_contract() for group in GROUPS.values()),
+    )
+}

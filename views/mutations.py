@@ -1,0 +1,117 @@
+"""What a writer can be asked to do, and how a batch of it is reduced before it is sent."""
+
+from collections.abc import Hashable, Iterable
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from views.schema import Table
+
+
+class Upsert(NamedTuple):
+    """A whole row: values in the order of ``table.view.columns``.
+
+    ``timestamp`` is in microseconds (views.timestamps); ``ttl`` in seconds, 0 for ever, None where the row
+    has already expired (it is then counted and not written).
+    """
+
+    table: Table
+    values: tuple[Any, ...]
+    timestamp: int
+    ttl: int | None = 0
+
+
+class RowDelete(NamedTuple):
+    """One row, by the values of its primary key."""
+
+    table: Table
+    key: tuple[Any, ...]
+    timestamp: int
+
+
+class RangeDelete(NamedTuple):
+    """Rows of a partition whose first clustering column lies in (after, until]."""
+
+    table: Table
+    partition: tuple[Any, ...]
+    after: Any
+    until: Any
+    timestamp: int
+
+
+Mutation = Upsert | RowDelete | RangeDelete
+
+
+class Reduced(NamedTuple):
+    """Mutations by partition key, each partition's bounded into batches; and what fell away."""
+
+    batches: list[list[Mutation]]
+    rows: int
+    superseded: int
+    expired: int
+
+
+def reduce_mutations(mutations: Iterable[Mutation], max_rows: int, max_bytes: int) -> Reduced:
+    """Keep per primary key what has the greatest timestamp, and group the rest by partition key.
+
+    Tables of one partition key's values share a batch: within a keyspace it is one mutation on the server.
+    Of equal timestamps the later in order stays (by the rules of views.timestamps it is the same row).
+    """
+    kept: dict[Hashable, dict[Hashable, Mutation]] = {}
+    superseded = expired = 0
+    for mutation in mutations:
+        if isinstance(mutation, Upsert) and mutation.ttl is None:
+            expired += 1
+            continue
+        partition, identity = _identity(mutation)
+        slot = kept.setdefault(partition, {})
+        present = slot.get(identity)
+        if present is not None:
+            superseded += 1
+            if present.timestamp > mutation.timestamp:
+                continue
+        slot[identity] = mutation
+    batches: list[list[Mutation]] = []
+    rows = 0
+    for slot in kept.values():
+        rows += len(slot)
+        batches.extend(_bounded(slot.values(), max_rows, max_bytes))
+    return Reduced(batches, rows, superseded, expired)
+
+
+def _identity(mutation: Mutation) -> tuple[Hashable, Hashable]:
+    view = mutation.table.view
+    width = len(view.partition_key)
+    if isinstance(mutation, Upsert):
+        columns = view.columns
+        key = tuple(mutation.values[columns.index(name)] for name in view.primary_key)
+        return key[:width], (mutation.table.name, key)
+    if isinstance(mutation, RowDelete):
+        return mutation.key[:width], (mutation.table.name, mutation.key)
+    return mutation.partition, (mutation.table.name, mutation.partition, mutation.after, mutation.until)
+
+
+def _bounded(mutations: Iterable[Mutation], max_rows: int, max_bytes: int) -> Iterable[list[Mutation]]:
+    batch: list[Mutation] = []
+    size = 0
+    for mutation in mutations:
+        weight = sum(_bytes(value) for value in mutation.values) if isinstance(mutation, Upsert) else 64
+        if batch and (len(batch) >= max_rows or size + weight > max_bytes):
+            yield batch
+            batch, size = [], 0
+        batch.append(mutation)
+        size += weight
+    if batch:
+        yield batch
+
+
+def _bytes(value: Any) -> int:
+    """Roughly what a value takes on the wire."""
+    if isinstance(value, str | bytes | bytearray | memoryview):
+        return 8 + len(value)
+    if isinstance(value, list | tuple):
+        return 8 + (_bytes(value[0]) * len(value) if value else 0)
+    if isinstance(value, dict):
+        return 8 + sum(_bytes(k) + _bytes(v) for k, v in value.items())
+    if isinstance(value, Decimal):
+        return 24
+    return 12

@@ -42,9 +42,9 @@ def guard() -> str:
     return own
 
 
-def bearers(token: str) -> list[int]:
-    """Return the processes that inherited ``token`` or an extension of it, this one left out."""
-    wanted, found = f"{TOKEN}={token}".encode(), []
+def bearers(variable: str, value: str) -> list[int]:
+    """Return the processes that inherited ``variable=value`` or an extension ``value/...``, this one left out."""
+    wanted, found = f"{variable}={value}".encode(), []
     for entry in os.scandir("/proc"):
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue
@@ -53,20 +53,20 @@ def bearers(token: str) -> list[int]:
             state = Path(entry.path, "stat").read_text().rpartition(")")[2].split()[0]
         except OSError:  # gone meanwhile, or another user's
             continue
-        if state != "Z" and any(entry == wanted or entry.startswith(wanted + b"/") for entry in environment):
+        if state != "Z" and any(item == wanted or item.startswith(wanted + b"/") for item in environment):
             found.append(int(entry.name))
     return found
 
 
-def sweep(token: str, quiet_rounds: int = 3, pause: float = 0.1) -> int:
-    """Kill every bearer of ``token`` until none was seen for ``quiet_rounds`` looks; return how many were killed.
+def sweep(variable: str, value: str, quiet_rounds: int = 3, pause: float = 0.1) -> int:
+    """Kill every bearer of ``variable=value`` until none was seen for ``quiet_rounds`` looks; return how many were.
 
-    More than one look, because a process that was forking at the first one shows its token only after its exec.
+    More than one look, because a process that was forking at the first one shows the variable only after its exec.
     """
     killed: set[int] = set()
     quiet = 0
     while quiet < quiet_rounds:
-        alive = bearers(token)
+        alive = bearers(variable, value)
         for pid in alive:
             try:
                 os.kill(pid, signal.SIGKILL)
@@ -74,7 +74,8 @@ def sweep(token: str, quiet_rounds: int = 3, pause: float = 0.1) -> int:
             except ProcessLookupError:
                 continue
         quiet = 0 if alive else quiet + 1
-        time.sleep(pause)
+        if quiet < quiet_rounds:
+            time.sleep(pause)
     return len(killed)
 
 
@@ -83,7 +84,7 @@ def _watch(token: str, read_end: int) -> None:
         signal.signal(number, signal.SIG_IGN)
     while os.read(read_end, 1):
         pass
-    sweep(token)
+    sweep(TOKEN, token)
 
 
 if __name__ == "__main__":

@@ -68,7 +68,9 @@ def _locked(path: Path) -> Iterator[None]:
 
 def _download(name: str, target: Path, digest: str) -> None:
     if shutil.which("mvn") is None:
-        raise MissingRequirement(f"Maven (mvn) is not on PATH; it is needed once to fetch the {name} jars: install maven")
+        raise MissingRequirement(
+            f"Maven (mvn) is not on PATH; it is needed once to fetch the {name} jars: install maven"
+        )
     print(f"jars: fetching {name} with Maven ...", file=sys.stderr, flush=True)
     begun = time.monotonic()
     fresh = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=target.parent))

@@ -11,7 +11,7 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 def resident_bytes(root: int) -> int:
-    """Return the resident memory of ``root`` and its descendants; pages they share count once for each (upper bound)."""
+    """Return the resident memory of ``root`` and its descendants: an upper bound, shared pages count once for each."""
     total = 0
     for pid in [root, *(who.pid for who in descendants(root))]:
         try:

@@ -6,10 +6,15 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from common.errors import MissingRequirement, ServerUnavailable
+from local.guard import sweep
+
+MARK = "DOVETAIL_SERVER"
+"""Environment variable by which what a server left behind is found, even after the server itself was killed."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,7 @@ class Server:
         self.name = name
         self.folder = folder
         self.log = folder / "logs" / f"{name}.log"
+        self._mark = f"{folder.resolve()}#{name}"
         self._pid_file = folder / "run" / f"{name}.pid"
         self._child: subprocess.Popen[bytes] | None = None
 
@@ -51,13 +57,14 @@ class Server:
         """
         if (running := self.pid) is not None:
             raise MissingRequirement(f"{self.name} already runs as process {running} in {self.folder}: stop it first")
+        sweep(MARK, self._mark, quiet_rounds=1)
         for path in (self.log, self._pid_file):
             path.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             try:
                 self._child = subprocess.Popen(
                     list(command),
-                    env={**os.environ, **(env or {})},
+                    env={**os.environ, **(env or {}), MARK: self._mark},
                     cwd=cwd,
                     stdin=subprocess.DEVNULL,
                     stdout=log,
@@ -103,14 +110,10 @@ class Server:
 
     def stop(self, grace: float = 10.0) -> None:
         """End the server and all it started: SIGTERM, ``grace`` seconds, then SIGKILL. Does nothing if it is gone."""
-        family = descendants(self.pid) if self.pid is not None else []
         self.send(signal.SIGTERM)
-        if not self.wait_gone(grace):
-            self.send(signal.SIGKILL)
-            self.wait_gone(10.0)
-        for who in family:
-            if identity(who.pid) == who:
-                _kill(who.pid, signal.SIGKILL)
+        self.wait_gone(grace)
+        sweep(MARK, self._mark, quiet_rounds=1)
+        self.wait_gone(10.0)
         self._pid_file.unlink(missing_ok=True)
 
     def kill(self) -> None:
@@ -157,8 +160,10 @@ def running(folder: Path) -> list[Server]:
     return [server for server in servers if server.pid is not None]
 
 
-def run(command: Sequence[str], what: str, limit: float, env: Mapping[str, str] | None = None) -> str:
-    """Run a command that ends by itself and return what it printed (both streams).
+def run(
+    command: Sequence[str], what: str, limit: float, env: Mapping[str, str] | None = None, log: Path | None = None
+) -> str:
+    """Run a command that ends by itself and return what it printed (both streams), appended to ``log`` if given.
 
     Raises ``ServerUnavailable`` when it fails or takes longer than ``limit`` seconds; its whole session is ended then.
     """
@@ -179,11 +184,23 @@ def run(command: Sequence[str], what: str, limit: float, env: Mapping[str, str] 
         if child.poll() is None:
             os.killpg(child.pid, signal.SIGKILL)
             child.wait()
+    if log is not None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("a") as handle:
+            handle.write(output)
     if child.returncode != 0:
-        lines = [line.strip() for line in output.splitlines() if line.strip()]
-        causes = [line for line in lines if "Exception" in line or "Error" in line]
-        raise ServerUnavailable(f"{what} failed with code {child.returncode}: {(causes or lines or [''])[-1][:400]}")
+        where = f"; see {log}" if log is not None else ""
+        raise ServerUnavailable(f"{what} failed with code {child.returncode}{where}: {_cause(output)}")
     return output
+
+
+def _cause(output: str) -> str:
+    """Return the line of a failed command's output that most likely says why."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    named = [line for line in lines if not line.startswith("at ") and ("Exception" in line or "Error" in line)]
+    # Flink's launcher wraps what the program said in a line that says nothing
+    named = [line for line in named if "Python process exits" not in line]
+    return (named or lines or ["(no output)"])[-1][:400]
 
 
 def descendants(root: int) -> list[Identity]:
@@ -206,7 +223,5 @@ def descendants(root: int) -> list[Identity]:
 
 
 def _kill(pid: int, number: signal.Signals) -> None:
-    try:
+    with suppress(ProcessLookupError):
         os.kill(pid, number)
-    except ProcessLookupError:
-        pass

@@ -1,0 +1,224 @@
+"""A standalone Flink session cluster from the installed wheel: one JobManager and some TaskManagers.
+
+The processes run in the foreground of their own sessions instead of by ``start-cluster.sh``, whose counterpart loses
+TaskManagers that were killed.
+"""
+
+import importlib.util
+import os
+import re
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from common.errors import MissingRequirement, ServerUnavailable
+from local.flink_rest import FlinkRest
+from local.jars import jars
+from local.java import java_home
+from local.ports import HOST, is_open
+from local.process import Server, run
+
+_JOB_ID = re.compile(r"JobID ([0-9a-f]{32})")
+
+_LOGGING = """\
+rootLogger.level = INFO
+rootLogger.appenderRef.console.ref = ConsoleAppender
+appender.console.name = ConsoleAppender
+appender.console.type = CONSOLE
+appender.console.layout.type = PatternLayout
+appender.console.layout.pattern = %d{yyyy-MM-dd HH:mm:ss,SSS} %-5p %c{1} %m%n
+"""
+
+
+@dataclass(frozen=True)
+class FlinkSize:
+    """How large a local cluster is."""
+
+    taskmanagers: int = 2
+    slots: int = 2
+    """Slots of each TaskManager; a job of parallelism p needs p of them in all."""
+    jobmanager_memory: str = "1024m"
+    taskmanager_memory: str = "1728m"
+    """The JVM's whole process; its Python workers come on top."""
+    managed_memory: str = "384m"
+    """Of the TaskManager's memory: Python workers' buffers and RocksDB."""
+
+
+def flink_home() -> Path:
+    """Return the distribution inside the installed ``apache-flink`` wheel; raises ``MissingRequirement``."""
+    spec = importlib.util.find_spec("pyflink")
+    if spec is None or spec.origin is None:
+        raise MissingRequirement("apache-flink is not installed in this Python: run 'make env'")
+    return Path(spec.origin).parent
+
+
+class FlinkCluster:
+    """A session cluster on the loopback interface, with everything it writes under ``folder``."""
+
+    def __init__(
+        self, folder: Path, rest_port: int, rpc_port: int, size: FlinkSize | None = None, jars_dir: Path | None = None
+    ):
+        self.folder = folder
+        self.rest_port = rest_port
+        self.rpc_port = rpc_port
+        self.size = size if size is not None else FlinkSize()
+        self.jars_dir = jars_dir
+        self.jobmanager = Server(folder, "flink-jobmanager")
+        self.taskmanagers = [Server(folder, f"flink-taskmanager-{n}") for n in range(1, self.size.taskmanagers + 1)]
+        self.rest = FlinkRest(self.url)
+
+    @property
+    def address(self) -> str:
+        """The REST address, ``host:port``."""
+        return f"{HOST}:{self.rest_port}"
+
+    @property
+    def url(self) -> str:
+        """The address of the REST interface and the web page."""
+        return f"http://{self.address}"
+
+    @property
+    def savepoints(self) -> Path:
+        """Where savepoints go."""
+        return self.folder / "flink" / "savepoints"
+
+    def start(self) -> None:
+        """Start the JobManager and the TaskManagers; ``wait_ready`` says when all slots are there."""
+        self._configure()
+        self.jobmanager.start(self._script("jobmanager.sh", "start-foreground"), self.environment())
+        for number in range(1, len(self.taskmanagers) + 1):
+            self.start_taskmanager(number)
+
+    def start_taskmanager(self, number: int) -> None:
+        """Start TaskManager ``number`` (from 1), for the first time or again after a kill."""
+        server = self.taskmanagers[number - 1]
+        name = f"taskmanager.resource-id={server.name}"
+        server.start(self._script("taskmanager.sh", "start-foreground", "-D", name), self.environment())
+
+    def wait_ready(self, limit: float = 90.0) -> float:
+        """Wait until all TaskManagers have registered; return the seconds that took."""
+        return self.jobmanager.wait_ready(self._is_complete, limit)
+
+    def stop(self) -> None:
+        """End the whole cluster, jobs and Python workers included; checkpoints and savepoints stay."""
+        for server in self.taskmanagers:
+            server.stop(grace=5.0)
+        self.jobmanager.stop(grace=5.0)
+
+    def submit(
+        self,
+        script: Path,
+        arguments: Sequence[str] = (),
+        py_files: Sequence[Path] = (),
+        extra_jars: Sequence[Path] = (),
+        savepoint: str | None = None,
+        env: Mapping[str, str] | None = None,
+        limit: float = 180.0,
+    ) -> str:
+        """Submit a PyFlink program with ``flink run`` and return its job id; the Kafka connector goes along.
+
+        Raises ``ServerUnavailable`` with the program's error when it does not get to run.
+        """
+        command = self.submit_command(script, arguments, py_files, extra_jars, savepoint)
+        log = self.folder / "logs" / "flink-submit.log"
+        output = run(command, f"flink run {script.name}", limit, {**self.environment(), **(env or {})}, log)
+        found = _JOB_ID.search(output)
+        if found is None:
+            raise ServerUnavailable(f"flink run {script.name} named no job: {' '.join(output.split())[-300:]}")
+        return found.group(1)
+
+    def submit_command(
+        self,
+        script: Path,
+        arguments: Sequence[str] = (),
+        py_files: Sequence[Path] = (),
+        extra_jars: Sequence[Path] = (),
+        savepoint: str | None = None,
+    ) -> list[str]:
+        """Return the ``flink run`` line that ``submit`` runs."""
+        connector = [*jars("flink", self.jars_dir), *extra_jars]
+        return [
+            *self._script("flink", "run", "-d", "-m", self.address),
+            *(["-s", savepoint] if savepoint is not None else []),
+            *[word for jar in connector for word in ("-C", jar.as_uri())],
+            *("-py", str(script)),
+            *(["-pyfs", ",".join(map(str, py_files))] if py_files else []),
+            *("-pyexec", sys.executable, "-pyclientexec", sys.executable),
+            *arguments,
+        ]
+
+    def environment(self) -> dict[str, str]:
+        """Return what the cluster's processes and clients need in their environment, over the current one."""
+        home = self.folder / "flink"
+        bin_dir = str(Path(sys.executable).parent)
+        return {
+            "FLINK_CONF_DIR": str(home / "conf"),
+            "FLINK_LOG_DIR": str(home / "log"),
+            "FLINK_PID_DIR": str(home / "pid"),
+            "FLINK_HOME": str(flink_home()),
+            "JAVA_HOME": java_home(),
+            # the workers' launcher and shebangs find Python by name
+            "PATH": os.pathsep.join([bin_dir, os.environ.get("PATH", os.defpath)]),
+        }
+
+    def _script(self, name: str, *arguments: str) -> list[str]:
+        return ["bash", str(flink_home() / "bin" / name), *arguments]
+
+    def _is_complete(self) -> bool:
+        for server in self.taskmanagers:
+            if server.pid is None:
+                raise ServerUnavailable(f"{server.name} ended while starting; see {server.log}: {server.last_line()}")
+        if not is_open(self.rest_port):
+            return False
+        try:
+            overview = self.rest.overview()
+        except ServerUnavailable:  # the port opens before the dispatcher answers
+            return False
+        return overview["taskmanagers"] == len(self.taskmanagers)
+
+    def _configure(self) -> None:
+        home, conf = self.folder / "flink", self.folder / "flink" / "conf"
+        for name in ("conf", "log", "pid", "tmp", "checkpoints", "savepoints"):
+            (home / name).mkdir(parents=True, exist_ok=True)
+        shipped = yaml.safe_load((flink_home() / "conf" / "config.yaml").read_text())
+        settings = {
+            # the module flags without which Flink does not run on Java 17
+            "env.java.opts.all": shipped["env"]["java"]["opts"]["all"],
+            "env.java.home": java_home(),
+            # neither the JobManager nor the client runs long or hot enough for the second compiler to pay
+            "env.java.opts.jobmanager": "-XX:+UseSerialGC -XX:TieredStopAtLevel=1",
+            "env.java.opts.client": "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xmx512m",
+            "env.java.opts.taskmanager": "-XX:+UseSerialGC",
+            "jobmanager.rpc.address": HOST,
+            "jobmanager.rpc.port": self.rpc_port,
+            "jobmanager.bind-host": HOST,
+            "jobmanager.memory.process.size": self.size.jobmanager_memory,
+            "rest.address": HOST,
+            "rest.bind-address": HOST,
+            "rest.port": self.rest_port,
+            "rest.bind-port": str(self.rest_port),
+            "taskmanager.host": HOST,
+            "taskmanager.bind-host": HOST,
+            "taskmanager.numberOfTaskSlots": self.size.slots,
+            "taskmanager.memory.process.size": self.size.taskmanager_memory,
+            "taskmanager.memory.managed.size": self.size.managed_memory,
+            "taskmanager.memory.network.min": "64m",
+            "taskmanager.memory.network.max": "128m",
+            "parallelism.default": self.size.slots,
+            "execution.checkpointing.dir": (home / "checkpoints").as_uri(),
+            "execution.checkpointing.savepoint-dir": self.savepoints.as_uri(),
+            "io.tmp.dirs": str(home / "tmp"),
+            "python.executable": sys.executable,
+            "python.client.executable": sys.executable,
+            # a killed TaskManager is noticed within seconds, a paused one is not given up at once
+            "heartbeat.interval": 2000,
+            "heartbeat.timeout": 30000,
+            "web.submit.enable": False,
+        }
+        (conf / "config.yaml").write_text(yaml.safe_dump(settings, width=10_000))
+        (conf / "log4j-console.properties").write_text(_LOGGING)
+        shutil.copy(flink_home() / "conf" / "log4j-cli.properties", conf)

@@ -1,0 +1,144 @@
+"""One Kafka broker in KRaft mode, from jars."""
+
+import base64
+import time
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from common.errors import ServerUnavailable
+from local.jars import fetch
+from local.java import classpath, java
+from local.ports import HOST, is_open
+from local.process import Server, run
+
+EVENTS = "events"
+REJECTIONS = "events.rejected"
+DAY_MS = 86_400_000
+RETENTION_DAYS = 7
+"""Both topics hold raw ids, so what they keep is short and stated."""
+
+_CONFIG = """\
+process.roles=broker,controller
+node.id=1
+listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller}
+advertised.listeners=PLAINTEXT://{host}:{port}
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+controller.quorum.bootstrap.servers={host}:{controller}
+log.dirs={data}
+auto.create.topics.enable=false
+group.initial.rebalance.delay.ms=0
+offsets.topic.num.partitions=4
+offsets.topic.replication.factor=1
+transaction.state.log.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+share.coordinator.state.topic.num.partitions=4
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+"""
+
+_LOGGING = """\
+status = ERROR
+appender.out.type = Console
+appender.out.name = OUT
+appender.out.layout.type = PatternLayout
+appender.out.layout.pattern = %d{ISO8601} %-5p %c{1} %m%n
+rootLogger.level = WARN
+rootLogger.appenderRef.out.ref = OUT
+"""
+
+
+class Kafka:
+    """A broker on the loopback interface; its data lie under ``folder`` and survive a restart."""
+
+    def __init__(self, folder: Path, port: int, controller_port: int, heap: str = "512m", jars_dir: Path | None = None):
+        self.folder = folder
+        self.port = port
+        self.controller_port = controller_port
+        self.heap = heap
+        self.jars_dir = jars_dir
+        self.server = Server(folder, "kafka")
+
+    @property
+    def address(self) -> str:
+        """The bootstrap address, ``host:port``."""
+        return f"{HOST}:{self.port}"
+
+    def start(self) -> None:
+        """Start the broker, formatting its storage the first time; ``wait_ready`` says when it serves."""
+        home = self.folder / "kafka"
+        home.mkdir(parents=True, exist_ok=True)
+        config, logging = home / "server.properties", home / "log4j2.properties"
+        data = home / "data"
+        config.write_text(_CONFIG.format(host=HOST, port=self.port, controller=self.controller_port, data=data))
+        logging.write_text(_LOGGING)
+        options = [f"-Dlog4j2.configurationFile={logging.as_uri()}", "-cp", classpath(fetch("kafka", self.jars_dir))]
+        if not (data / "meta.properties").is_file():
+            cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+            form = ["kafka.tools.StorageTool", "format", "--standalone", "-t", cluster, "-c", str(config)]
+            run([java(), "-Xmx128m", "-XX:TieredStopAtLevel=1", *options, *form], "formatting Kafka's storage", 60)
+        memory = [f"-Xms{self.heap}", f"-Xmx{self.heap}", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError"]
+        self.server.start([java(), *memory, *options, "kafka.Kafka", str(config)])
+
+    def wait_ready(self, limit: float = 60.0) -> float:
+        """Wait until the broker answers a metadata request; return the seconds that took."""
+        return self.server.wait_ready(self._answers, limit)
+
+    def stop(self) -> None:
+        """End the broker; what it stored stays."""
+        self.server.stop(grace=15.0)
+
+    def create_topic(
+        self,
+        name: str,
+        partitions: int = 2,
+        retention_days: float = RETENTION_DAYS,
+        config: Mapping[str, str] | None = None,
+    ) -> None:
+        """Create a topic unless it exists; raises ``ServerUnavailable`` if the broker refuses."""
+        wanted = NewTopic(
+            name,
+            num_partitions=partitions,
+            replication_factor=1,
+            config={"retention.ms": str(int(retention_days * DAY_MS)), **(config or {})},
+        )
+        admin = self._admin()
+        if name in admin.list_topics(timeout=10).topics:
+            return
+        try:
+            admin.create_topics([wanted], operation_timeout=30)[name].result(timeout=40)
+        except KafkaException as error:
+            raise ServerUnavailable(f"Kafka at {self.address} did not create topic '{name}': {error}") from error
+        deadline = time.monotonic() + 30
+        # created is not yet led: a producer that comes too early waits out a whole metadata interval
+        while not self._is_led(admin, name, partitions):
+            if time.monotonic() > deadline:
+                raise ServerUnavailable(f"waited 30 s for Kafka to elect leaders of topic '{name}'")
+            time.sleep(0.05)
+
+    def create_topics(self, partitions: int = 2) -> None:
+        """Create the platform's topics."""
+        for name in (EVENTS, REJECTIONS):
+            self.create_topic(name, partitions)
+
+    def _admin(self) -> AdminClient:
+        return AdminClient({"bootstrap.servers": self.address, "log_level": 2})
+
+    def _answers(self) -> bool:
+        if not is_open(self.port):
+            return False
+        try:
+            return bool(self._admin().list_topics(timeout=2).brokers)
+        except KafkaException:
+            return False
+
+    @staticmethod
+    def _is_led(admin: AdminClient, name: str, partitions: int) -> bool:
+        topic = admin.list_topics(name, timeout=10).topics.get(name)
+        led = [one for one in topic.partitions.values() if one.leader >= 0] if topic is not None else []
+        return len(led) == partitions

@@ -1,0 +1,1 @@
+"""The command ``dovetail``: set up, run, submit, look inside and explain."""

@@ -1,0 +1,60 @@
+"""Jobs: list, render and submit them."""
+
+import sys
+
+import click
+import yaml
+
+from cli.options import home, settings
+from common import config, submit
+
+
+@click.command("jobs")
+@settings
+def jobs_command(env: str, overrides: tuple[str, ...]) -> None:
+    """List the jobs with owner and schedule."""
+    rows = [("JOB", "ENGINE", "SIZE", "SCHEDULE (UTC)", "OWNER", "WHAT IT DOES")]
+    for name in config.jobs():
+        job = config.load(env, name, overrides).job
+        assert job is not None
+        rows.append((name, job.engine, job.resources, job.schedule or "-", job.owner, job.description))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
+    for row in rows:
+        click.echo("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]))
+
+
+@click.command("config")
+@click.argument("job", required=False)
+@settings
+def config_command(job: str | None, env: str, overrides: tuple[str, ...]) -> None:
+    """Print the settings of an environment, and of JOB, resolved."""
+    values = config.load(env, job, overrides).model_dump(mode="json", exclude_none=job is None)
+    yaml.safe_dump(values, sys.stdout, sort_keys=False, allow_unicode=True)
+
+
+@click.command("render")
+@click.argument("job")
+@click.option("--cut", help="Short for --set run.cut=...: the instant up to which the run covers events, UTC.")
+@settings
+def render_command(job: str, cut: str | None, env: str, overrides: tuple[str, ...]) -> None:
+    """Print the exact command line that runs JOB in an environment."""
+    command = _command(job, cut, env, overrides)
+    if command.secrets:
+        click.echo(f"# needs in the environment: {', '.join(command.secrets)}", err=True)
+    click.echo(command.text(), nl=False)
+
+
+@click.command("submit")
+@click.argument("job")
+@click.option("--cut", help="Short for --set run.cut=...: the instant up to which the run covers events, UTC.")
+@settings
+def submit_command(job: str, cut: str | None, env: str, overrides: tuple[str, ...]) -> int:
+    """Run JOB where the configuration says, with the line that `render` prints."""
+    command = _command(job, cut, env, overrides)
+    click.echo(command.text(), err=True)
+    return submit.submit(command, home())
+
+
+def _command(job: str, cut: str | None, env: str, overrides: tuple[str, ...]) -> submit.Command:
+    chosen = (*overrides, f"run.cut={cut}") if cut else overrides
+    return submit.render(config.load(env, job, chosen), job, home())

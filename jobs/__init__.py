@@ -1,0 +1,1 @@
+"""The batch layer: one file, one job, each submittable by itself."""

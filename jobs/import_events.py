@@ -1,0 +1,188 @@
+"""Import history: rows of a file become raw events, pass the same gate as the stream, and land in bronze.
+
+What the gate takes goes to bronze/events, what it refuses to bronze/rejections with its bytes and the reason; both
+are unique on (topic, partition, offset), so an import that runs again adds nothing.
+"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pyarrow as pa
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from pyspark import StorageLevel
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as f
+from pyspark.sql import types as t
+from pyspark.sql.pandas.types import to_arrow_schema
+
+from common.admission import EVENT_COLUMNS, REJECTION_COLUMNS, Policy, admit_batch, policy_from_env
+from common.contracts.events import EVENTS, REJECTIONS
+from common.errors import ConfigError, ContractError
+from jobs.spark.args import ARGUMENTS, EnvName, Instant, LakeArgs
+from jobs.spark.readers import Source, read
+from jobs.spark.run import run
+from jobs.spark.schema import struct_type
+from jobs.spark.tables import Lake
+
+
+@dataclass(frozen=True, kw_only=True, config=ARGUMENTS)
+class Args(LakeArgs):
+    """Import history from a file."""
+
+    format: Literal["online_retail", "rees46", "events", "mapping"]
+    """online_retail (Parquet), rees46 (CSV), events (raw events as JSON lines) or mapping (by a mapping file)."""
+
+    path: Annotated[str, Field(min_length=1)]
+    """The file, or a folder of files."""
+
+    mapping: str = ""
+    """The mapping file of --format mapping, YAML or JSON."""
+
+    dataset: Annotated[str, Field(pattern=r"^[a-z0-9_.-]{0,64}$")] = ""
+    """Name of the data set, once per file: its rows are known by it. Empty for the format's name."""
+
+    shift_days: Annotated[int, Field(ge=-36_500, le=36_500)] = 0
+    """Whole days added to each event's time before the gate sees it."""
+
+    until: Instant | None = None
+    """Import only events before this instant (after the shift); rows without a readable time are imported."""
+
+    export: str = ""
+    """File that takes the events from --until on, as JSON lines in their time's order; empty for none."""
+
+    pseudonym_key_env: EnvName = "DOVETAIL_PSEUDONYM_KEY"
+    """Environment variable that holds the key of the pseudonyms."""
+
+    pseudonym_key_id: Annotated[str, Field(pattern=r"^[a-z0-9]{1,16}$")] = "k1"
+    """Id of that key, kept in each pseudonym."""
+
+
+def admitted_schema() -> t.StructType:
+    """One row a record: its offset and fingerprint, the event's columns (null where refused), the rejection's."""
+    events = [t.StructField(x.name, x.dataType) for x in struct_type(EVENTS)]
+    refused = [t.StructField(x.name, x.dataType) for x in struct_type(REJECTIONS) if x.name in REJECTION_COLUMNS]
+    lineage = [
+        t.StructField("offset", t.LongType(), False),
+        t.StructField("record_ms", t.LongType(), False),
+        t.StructField("fingerprint", t.StringType()),
+    ]
+    return t.StructType([*lineage, *events, *refused])
+
+
+def admit(records: DataFrame, policy: Policy) -> DataFrame:
+    """Pass raw records through the gate; see :func:`admitted_schema`."""
+    schema = admitted_schema()
+    arrow = to_arrow_schema(schema)
+    names = (*EVENT_COLUMNS, *REJECTION_COLUMNS)
+
+    def admit_rows(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            raws = [None if raw is None else raw.encode() for raw in batch.column("raw").to_pylist()]
+            columns = admit_batch(raws, batch.column("record_ms").to_pylist(), policy)
+            made = [pa.array(columns[name], arrow.field(name).type) for name in names]
+            lineage = [batch.column(name) for name in ("offset", "record_ms", "fingerprint")]
+            yield pa.RecordBatch.from_arrays([*lineage, *made], schema=arrow)
+
+    return records.select("offset", "record_ms", "fingerprint", "raw").mapInArrow(admit_rows, schema)
+
+
+def accepted(admitted: DataFrame, topic: str) -> DataFrame:
+    """The rows of bronze/events."""
+    return admitted.where("reason IS NULL").select(
+        *EVENT_COLUMNS,
+        f.lit(topic).alias("topic"),
+        f.lit(0).alias("partition"),
+        "offset",
+        f.lit(False).alias("late"),
+        f.to_date(f.timestamp_millis("event_ms")).alias("event_date"),
+    )
+
+
+def rejected(admitted: DataFrame, topic: str) -> DataFrame:
+    """The rows of bronze/rejections."""
+    return admitted.where("reason IS NOT NULL").select(
+        *REJECTION_COLUMNS,
+        f.lit(topic).alias("topic"),
+        f.lit(0).alias("partition"),
+        "offset",
+        f.col("record_ms").alias("kafka_ms"),
+    )
+
+
+def export_events(records: DataFrame, path: str) -> int:
+    """Write raw events to one file of JSON lines, by (event_ms, offset); returns how many."""
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    count = 0
+    with target.open("w", encoding="utf-8") as lines:
+        for row in records.orderBy("event_ms", "offset").select("raw").toLocalIterator():
+            lines.write(row["raw"] + "\n")
+            count += 1
+    return count
+
+
+def main(spark: SparkSession, args: Args) -> dict[str, Any]:
+    """Read, admit, write; counts of rows by what became of them."""
+    lake = Lake(spark, args.lake)
+    policy = policy_from_env(args.pseudonym_key_env, args.pseudonym_key_id)
+    records = read(spark, args.format, Source(args.path, args.shift_days, args.mapping))
+    exported = 0
+    if args.until is not None:
+        later = f.coalesce(f.col("event_ms") >= f.lit(args.until), f.lit(False))
+        if args.export:
+            exported = export_events(records.where(later), args.export)
+        records = records.where(~later)
+    elif args.export:
+        raise ConfigError("--export needs --until: it takes the events from that instant on")
+    topic = f"import:{args.dataset or args.format}"
+    admitted = admit(records, policy).persist(StorageLevel.MEMORY_AND_DISK)
+    try:
+        return write(lake, admitted, topic) | {"exported": exported}
+    finally:
+        admitted.unpersist()
+
+
+def write(lake: Lake, admitted: DataFrame, topic: str) -> dict[str, Any]:
+    """Add what is new to bronze; raises ContractError where the topic already names another file's rows."""
+    tally = admitted.agg(
+        f.count("*").alias("rows_in"),
+        f.count("event_id").alias("accepted"),
+        f.count("reason").alias("rejected"),
+        f.count_distinct("fingerprint").alias("distinct"),
+        f.min(f.to_date(f.timestamp_millis("event_ms"))).alias("first"),
+        f.max(f.to_date(f.timestamp_millis("event_ms"))).alias("last"),
+    ).first()
+    assert tally is not None
+    events = accepted(admitted, topic)
+    within = f"t.event_date BETWEEN DATE'{tally['first']}' AND DATE'{tally['last']}'" if tally["accepted"] else "true"
+    new_events = lake.insert_new("bronze/events", events, within=within).inserted
+    if new_events < tally["accepted"]:
+        refuse_other_file(lake, events, topic)
+    new_rejections = lake.insert_new("bronze/rejections", rejected(admitted, topic)).inserted
+    reasons = admitted.where("reason IS NOT NULL").groupBy("reason").count().collect()
+    return {
+        "rows_in": tally["rows_in"],
+        "accepted": tally["accepted"],
+        "rejected": tally["rejected"],
+        "exact_duplicate_rows": tally["rows_in"] - tally["distinct"],
+        "new_events": new_events,
+        "new_rejections": new_rejections,
+        "reasons": {row["reason"]: row["count"] for row in sorted(reasons)},
+    }
+
+
+def refuse_other_file(lake: Lake, events: DataFrame, topic: str) -> None:
+    """Raise ContractError where bronze holds other events under the same topic and offsets."""
+    stored = lake.read("bronze/events").where(f.col("topic") == topic).select("offset", "event_id")
+    other = events.select("offset", f.col("event_id").alias("given")).join(stored, "offset", how="inner")
+    clashes = other.where(f.col("given") != f.col("event_id")).count()
+    if clashes:
+        raise ContractError(
+            f"{topic} already names another file's rows ({clashes} offsets differ): give this one its own --dataset"
+        )
+
+
+if __name__ == "__main__":
+    run(main, Args)

@@ -1,0 +1,1 @@
+"""What all batch jobs share: the session, the run, the lake's tables, contracts as Spark schemas."""

@@ -1,0 +1,443 @@
+"""History files as raw events: each reader turns its rows into the JSON that the admission gate takes.
+
+A reader returns one row a record, nothing dropped: ``offset`` (the row's number in the data set, from 0, header
+lines counted), ``raw`` (the event as JSON; where the row can't be read, its own text, which the gate will refuse
+and keep), ``event_ms`` (null where unknown), ``record_ms`` (what stands in for a Kafka timestamp) and
+``fingerprint`` (equal for rows that are equal in all columns).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pyspark.sql import Column, DataFrame, SparkSession, Window
+from pyspark.sql import functions as f
+from pyspark.sql import types as t
+
+from common.contracts.core import Kind
+from common.contracts.events import EVENTS
+from common.errors import ConfigError, ContractError, MissingRequirement
+from common.features.windows import DAY_MS
+from jobs.spark.schema import data_type
+
+WIRE_FIELDS = tuple(name for name in EVENTS.names if name not in ("visitor_id", "ingest_ms"))
+"""What a producer may send."""
+
+_SOURCE = "_source_row"
+_CORRUPT = "_corrupt"
+
+COUNTRIES = {
+    "Australia": "AU",
+    "Austria": "AT",
+    "Bahrain": "BH",
+    "Belgium": "BE",
+    "Brazil": "BR",
+    "Canada": "CA",
+    "Channel Islands": "JE",
+    "Cyprus": "CY",
+    "Czech Republic": "CZ",
+    "Denmark": "DK",
+    "EIRE": "IE",
+    "Finland": "FI",
+    "France": "FR",
+    "Germany": "DE",
+    "Greece": "GR",
+    "Hong Kong": "HK",
+    "Iceland": "IS",
+    "Israel": "IL",
+    "Italy": "IT",
+    "Japan": "JP",
+    "Lebanon": "LB",
+    "Lithuania": "LT",
+    "Malta": "MT",
+    "Netherlands": "NL",
+    "Norway": "NO",
+    "Poland": "PL",
+    "Portugal": "PT",
+    "RSA": "ZA",
+    "Saudi Arabia": "SA",
+    "Singapore": "SG",
+    "Spain": "ES",
+    "Sweden": "SE",
+    "Switzerland": "CH",
+    "USA": "US",
+    "United Arab Emirates": "AE",
+    "United Kingdom": "GB",
+}
+"""Country names of Online Retail that ISO 3166 knows; the others stay in the properties."""
+
+
+class FieldMapping(BaseModel):
+    """Where one field of the event comes from: a column, a constant, or a Spark SQL expression over the columns."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    column: str | None = None
+    value: str | None = None
+    sql: str | None = None
+    values: dict[str, str] = Field(default_factory=dict)
+    """Replacements of the source's values; others pass unchanged."""
+    time: str | None = None
+    """For event_ms: ``epoch_s``, ``epoch_ms`` or a pattern such as ``yyyy-MM-dd HH:mm:ss``, read as UTC."""
+
+
+class MappingFile(BaseModel):
+    """A mapping file: the source's format and, per field of the event, where it comes from."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: Literal["csv", "json", "parquet"]
+    options: dict[str, str] = Field(default_factory=dict)
+    """Options of Spark's CSV reader, such as sep and quote."""
+    fields: dict[str, str | FieldMapping]
+    properties: list[str] = Field(default_factory=list)
+    """Columns kept as properties."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a reader is told."""
+
+    path: str
+    shift_days: int = 0
+    mapping: str = ""
+
+
+def read(spark: SparkSession, kind: str, source: Source) -> DataFrame:
+    """The records of a data set as raw events; ``kind`` is a key of :data:`READERS`.
+
+    Raises MissingRequirement where there is no such file, ContractError where a column is missing, ConfigError
+    where the mapping is at fault.
+    """
+    path = spark.sparkContext._jvm.org.apache.hadoop.fs.Path(source.path)  # type: ignore[union-attr]
+    if not path.getFileSystem(spark.sparkContext._jsc.hadoopConfiguration()).exists(path):
+        raise MissingRequirement(f"there is no file {source.path}: correct --path")
+    return READERS[kind](spark, source)
+
+
+# Rows and their numbers
+
+
+def _numbered(frame: DataFrame) -> DataFrame:
+    """Add ``offset``: the row's number over all files in the order of their paths.
+
+    A split of a file is read whole by one task, so its rows are contiguous; the splits' sizes give each its start.
+    """
+    rows = frame.withColumns(
+        {
+            "_file": f.col("_metadata.file_path"),
+            "_block": f.col("_metadata.file_block_start"),
+            "_id": f.monotonically_increasing_id(),
+        }
+    )
+    sizes = rows.groupBy("_file", "_block").agg(f.min("_id").alias("_first"), f.count("*").alias("_rows")).collect()
+    starts, total = [], 0
+    for size in sorted(sizes, key=lambda r: (r["_file"], r["_block"])):
+        starts.append((size["_file"], size["_block"], total - size["_first"]))
+        total += size["_rows"]
+    table = frame.sparkSession.createDataFrame(starts, "_file string, _block long, _shift long")
+    numbered = rows.join(f.broadcast(table), ["_file", "_block"], how="inner")
+    return numbered.withColumn("offset", f.col("_id") + f.col("_shift")).drop("_file", "_block", "_id", "_shift")
+
+
+def _lines(spark: SparkSession, path: str) -> DataFrame:
+    """Lines of text files: ``offset``, ``value``, ``_modified``."""
+    text = spark.read.text(path).select("value", "_metadata", _modified())
+    return _numbered(text).drop("_metadata")
+
+
+def _modified() -> Column:
+    return f.unix_millis(f.col("_metadata.file_modification_time")).alias("_modified")
+
+
+def _csv(spark: SparkSession, path: str, options: Mapping[str, str]) -> DataFrame:
+    """Rows of CSV files with a header: the header's columns as text, ``_source_row`` and whether it is ``_corrupt``.
+
+    A line with too few or too many cells is kept and marked. Quoted line breaks are not supported.
+    """
+    lines = _lines(spark, path)
+    separator, quote = options.get("sep", ","), options.get("quote", '"')
+    header = lines.where("offset = 0").select("value").first()
+    if header is None:
+        raise ContractError(f"{path} is empty: a CSV file starts with a header")
+    names = [name.strip().strip(quote) for name in header["value"].lstrip("\ufeff").split(separator)]
+    columns = ", ".join(f"`{name}` string" for name in names)
+    told = {**options, "mode": "PERMISSIVE", "columnNameOfCorruptRecord": _CORRUPT}
+    told.pop("header", None)
+    parsed = f.from_csv("value", f"{columns}, {_CORRUPT} string", told)
+    # Each file of a folder brings its own header.
+    rows = lines.where(f.col("value") != f.lit(header["value"])).withColumn("_cells", parsed)
+    return rows.select(
+        "offset",
+        f.col("value").alias(_SOURCE),
+        "_modified",
+        f.col(f"_cells.{_CORRUPT}").isNotNull().alias(_CORRUPT),
+        *(f.col(f"_cells.`{name}`").alias(name) for name in names),
+    )
+
+
+def _json(spark: SparkSession, path: str, columns: Sequence[str]) -> DataFrame:
+    """Rows of JSON lines: the named members as text, ``_source_row`` and whether it is ``_corrupt``."""
+    schema = ", ".join(f"`{name}` string" for name in columns)
+    cells = f.from_json("value", f"{schema}, {_CORRUPT} string", {"columnNameOfCorruptRecord": _CORRUPT})
+    rows = _lines(spark, path).withColumn("_cells", cells)
+    return rows.select(
+        "offset",
+        f.col("value").alias(_SOURCE),
+        "_modified",
+        f.col(f"_cells.{_CORRUPT}").isNotNull().alias(_CORRUPT),
+        *(f.col(f"_cells.`{name}`").alias(name) for name in columns),
+    )
+
+
+def _parquet(spark: SparkSession, path: str) -> DataFrame:
+    """Rows of Parquet files in their own types, and ``_source_row`` as JSON."""
+    frame = spark.read.parquet(path)
+    numbered = _numbered(frame.select("*", "_metadata", _modified())).drop("_metadata")
+    row = f.to_json(f.struct(*frame.columns))
+    return numbered.withColumns({_SOURCE: row, _CORRUPT: f.lit(False)})
+
+
+def _require(frame: DataFrame, path: str, columns: Sequence[str]) -> None:
+    missing = [name for name in columns if name not in frame.columns]
+    if missing:
+        have = [name for name in frame.columns if name not in ("offset", "_modified", _SOURCE, _CORRUPT)]
+        raise ContractError(f"{path} has no column {', '.join(missing)}; it has {', '.join(have)}")
+
+
+def _all_columns_hash(columns: Sequence[str]) -> Column:
+    """128 bits over all columns of the row, null and empty kept apart."""
+    cells = [f.coalesce(f.col(f"`{name}`").cast("string"), f.lit("\u0000")) for name in columns]
+    return f.substring(f.sha2(f.concat_ws("\u001f", *cells), 256), 1, 32)
+
+
+def _raw(
+    frame: DataFrame, fields: Mapping[str, Column], fingerprint: Column, shift_days: int, properties: Column | None
+) -> DataFrame:
+    """Assemble the reader's columns; ``fields`` gives the wire's fields in their wire types."""
+    event_ms = fields["event_ms"].cast("long") + f.lit(shift_days * DAY_MS)
+    columns = {**fields, "event_ms": event_ms}
+    cells = [columns[name].alias(name) for name in WIRE_FIELDS if name in columns]
+    if properties is not None:
+        cells.append(f.map_filter(properties, lambda _, v: v.isNotNull()).alias("properties"))
+    unread = f.col(_CORRUPT) | event_ms.isNull()
+    return frame.select(
+        "offset",
+        f.when(unread, f.col(_SOURCE)).otherwise(f.to_json(f.struct(*cells))).alias("raw"),
+        f.when(~unread, event_ms).alias("event_ms"),
+        f.when(~unread, event_ms).otherwise(f.col("_modified")).alias("record_ms"),
+        fingerprint.alias("fingerprint"),
+    )
+
+
+# Readers
+
+
+def online_retail(spark: SparkSession, source: Source) -> DataFrame:
+    """UCI Online Retail, as Parquet.
+
+    An invoice that starts with C is a refund with a positive quantity. An order has one instant, its first line's;
+    its lines are numbered in the file's order, those that cost nothing last, so that line 1 is one that was sold.
+    """
+    frame = _parquet(spark, source.path)
+    names = ["InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate", "UnitPrice", "CustomerID", "Country"]
+    _require(frame, source.path, names)
+    refund = f.col("InvoiceNo").startswith("C")
+    in_file = Window.partitionBy("InvoiceNo").orderBy("offset")
+    sold_first = Window.partitionBy("InvoiceNo").orderBy((f.col("UnitPrice") <= 0).cast("int"), "offset")
+    frame = frame.withColumns(
+        {
+            "_line": f.row_number().over(sold_first),
+            "_order_ms": f.first(f.unix_millis(f.col("InvoiceDate").cast("timestamp"))).over(in_file),
+            "_hash": _all_columns_hash(names),
+        }
+    )
+    iso = f.create_map(*(f.lit(x) for pair in COUNTRIES.items() for x in pair))
+    country = f.try_element_at(iso, f.col("Country"))
+    fields = {
+        "event_id": f.col("_hash"),
+        "event_type": f.when(refund, "refund").otherwise("purchase"),
+        "user_id": f.col("CustomerID").cast("long").cast("string"),
+        "item_id": f.col("StockCode"),
+        "price": f.col("UnitPrice").cast("decimal(18,4)"),
+        "currency": f.lit("GBP"),
+        "quantity": f.when(refund, f.abs("Quantity")).otherwise(f.col("Quantity")),
+        "order_id": f.col("InvoiceNo"),
+        "line": f.col("_line"),
+        "event_ms": f.col("_order_ms"),
+        "country": country,
+        "source": f.lit("online_retail"),
+    }
+    properties = f.create_map(
+        f.lit("title"),
+        f.trim("Description"),
+        f.lit("country_name"),
+        f.when(country.isNull(), f.col("Country")),
+    )
+    return _raw(frame, fields, f.col("_hash"), source.shift_days, properties)
+
+
+def rees46(spark: SparkSession, source: Source) -> DataFrame:
+    """REES46 multi-category store, as CSV.
+
+    A purchase is one unit; purchases of one session at one instant are one order. The source's own session id is
+    kept as the property ``session_id``.
+    """
+    frame = _csv(spark, source.path, {})
+    names = [
+        "event_time",
+        "event_type",
+        "product_id",
+        "category_id",
+        "category_code",
+        "brand",
+        "price",
+        "user_id",
+        "user_session",
+    ]
+    _require(frame, source.path, names)
+    purchase = f.coalesce(f.col("event_type") == "purchase", f.lit(False))
+    order = f.when(purchase, f.concat_ws("/", "user_session", "event_time"))
+    lines = Window.partitionBy(f.coalesce(order, f.col("offset").cast("string"))).orderBy("offset")
+    frame = frame.withColumns({"_order": order, "_line": f.row_number().over(lines)})
+    when = f.try_to_timestamp(f.regexp_replace("event_time", " UTC$", ""), f.lit("yyyy-MM-dd HH:mm:ss"))
+    fields = {
+        "event_id": f.substring(f.sha2(_SOURCE, 256), 1, 32),
+        "event_type": f.when(f.col("event_type") == "remove_from_cart", "uncart").otherwise(f.col("event_type")),
+        "user_id": f.col("user_id"),
+        "item_id": f.col("product_id"),
+        "category": f.col("category_code"),
+        "price": f.col("price"),
+        "quantity": f.when(purchase, f.lit(1)),
+        "order_id": f.md5(f.col("_order")),
+        "line": f.when(purchase, f.col("_line")),
+        "event_ms": f.unix_millis(when),
+        "source": f.lit("rees46"),
+    }
+    properties = f.create_map(
+        f.lit("session_id"), f.col("user_session"), f.lit("brand"), f.col("brand"), f.lit("title"), _rees46_title()
+    )
+    return _raw(frame, fields, f.col(_SOURCE), source.shift_days, properties)
+
+
+def _rees46_title() -> Column:
+    """A readable name, since the data has none: the brand and the last part of the category."""
+    kind = f.regexp_replace(f.element_at(f.split("category_code", r"\."), -1), "_", " ")
+    name = f.trim(f.concat_ws(" ", f.initcap("brand"), kind))
+    return f.when(f.length(name) > 0, name)
+
+
+def events(spark: SparkSession, source: Source) -> DataFrame:
+    """Raw events as JSON lines, as the collector takes them and the simulator writes them."""
+    if source.shift_days:
+        raise ConfigError("--shift-days does not apply to raw events: their bytes go to the gate as they are")
+    lines = _lines(spark, source.path)
+    event_ms = f.expr("try_cast(get_json_object(value, '$.event_ms') AS BIGINT)")
+    return lines.select(
+        "offset",
+        f.col("value").alias("raw"),
+        event_ms.alias("event_ms"),
+        f.coalesce(event_ms, f.col("_modified")).alias("record_ms"),
+        f.col("value").alias("fingerprint"),
+    )
+
+
+def mapping(spark: SparkSession, source: Source) -> DataFrame:
+    """CSV, JSON lines or Parquet by a mapping file (YAML or JSON): see docs/batch.md."""
+    declared = load_mapping(source.mapping)
+    wanted = sorted({m.column for m in declared.values() if m.column} | set(_spec(source.mapping).properties))
+    spec = _spec(source.mapping)
+    if spec.format == "csv":
+        frame = _csv(spark, source.path, spec.options)
+    elif spec.format == "json":
+        frame = _json(spark, source.path, wanted)
+    else:
+        frame = _parquet(spark, source.path)
+    _require(frame, source.path, wanted)
+    own = [name for name in frame.columns if name not in ("offset", "_modified", _SOURCE, _CORRUPT)]
+    hashed = _all_columns_hash(own)
+    fields: dict[str, Column] = {"event_id": hashed, "source": f.lit("mapping")}
+    unread = f.col(_CORRUPT)
+    for name, how in declared.items():
+        text = _mapped(how)
+        kind = EVENTS.field(name).kind
+        typed = _event_time(text, how.time) if name == "event_ms" else _wire_type(text, kind)
+        unread = unread | (text.isNotNull() & typed.isNull())
+        fields[name] = typed
+    frame = frame.withColumn(_CORRUPT, unread)
+    pairs = [x for name in spec.properties for x in (f.lit(name), f.col(f"`{name}`").cast("string"))]
+    properties = f.create_map(*pairs) if pairs else None
+    return _raw(frame, fields, hashed, source.shift_days, properties)
+
+
+def _mapped(how: FieldMapping) -> Column:
+    if how.column is not None:
+        value = f.col(f"`{how.column}`")
+    elif how.sql is not None:
+        value = f.expr(how.sql)
+    else:
+        value = f.lit(how.value)
+    if how.values:
+        value = value.cast("string")
+        known = f.create_map(*(f.lit(x) for pair in how.values.items() for x in pair))
+        value = f.coalesce(f.try_element_at(known, value), value)
+    return value
+
+
+def _event_time(value: Column, pattern: str | None) -> Column:
+    if pattern in (None, "epoch_ms"):
+        return value.try_cast("long")
+    if pattern == "epoch_s":
+        return value.try_cast("long") * 1000
+    return f.unix_millis(f.try_to_timestamp(value.cast("string"), f.lit(pattern)))
+
+
+def _wire_type(value: Column, kind: Kind) -> Column:
+    """Numbers as numbers; a price stays text, which the gate reads exactly."""
+    if kind.name in ("int", "long", "double"):
+        return value.try_cast(data_type(kind))
+    return value.cast(t.StringType())
+
+
+def _spec(path: str) -> MappingFile:
+    if not path:
+        raise ConfigError("--format mapping needs --mapping FILE: a YAML or JSON file, see docs/batch.md")
+    if not Path(path).is_file():
+        raise MissingRequirement(f"there is no mapping file {path}: correct --mapping")
+    try:
+        body: Any = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        return MappingFile.model_validate(body)
+    except (yaml.YAMLError, ValidationError) as error:
+        faults = [f"{'.'.join(map(str, x['loc']))}: {x['msg']}" for x in getattr(error, "errors", lambda: [])()]
+        raise ConfigError(f"mapping file {path}: {'; '.join(faults) or 'not YAML'}") from None
+
+
+def load_mapping(path: str) -> dict[str, FieldMapping]:
+    """The fields of a mapping file; raises ConfigError in one line that names the fault."""
+    spec = _spec(path)
+    fields = {}
+    for name, how in spec.fields.items():
+        if name not in WIRE_FIELDS or name == "properties":
+            raise ConfigError(
+                f"mapping file {path}: {name} is not a field of an event; known are {', '.join(WIRE_FIELDS)}"
+            )
+        found = FieldMapping(column=how) if isinstance(how, str) else how
+        if sum(x is not None for x in (found.column, found.value, found.sql)) != 1:
+            raise ConfigError(f"mapping file {path}: {name} needs one of column, value and sql")
+        fields[name] = found
+    for name in ("event_type", "event_ms"):
+        if name not in fields:
+            raise ConfigError(f"mapping file {path}: {name} is not mapped")
+    return fields
+
+
+READERS: dict[str, Callable[[SparkSession, Source], DataFrame]] = {
+    "online_retail": online_retail,
+    "rees46": rees46,
+    "events": events,
+    "mapping": mapping,
+}
+"""Readers by the name of their format."""

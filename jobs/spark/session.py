@@ -1,0 +1,107 @@
+"""The Spark session of a job: UTC, Delta, few shuffle partitions; the submitter's settings win."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pyspark import SparkConf
+from pyspark.sql import SparkSession
+
+from common.errors import MissingRequirement
+
+DEFAULTS: dict[str, str] = {
+    "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+    "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+    "spark.sql.session.timeZone": "UTC",
+    # Tables are known by their paths; without this Spark leaves an empty folder where it was started.
+    "spark.sql.warehouse.dir": str(Path(tempfile.gettempdir()) / "dovetail-warehouse"),
+    "spark.sql.ansi.enabled": "true",
+    "spark.sql.execution.arrow.pyspark.enabled": "true",
+    "spark.databricks.delta.snapshotPartitions": "2",
+    # VACUUM and partition discovery list folders with 10,000 tasks by default.
+    "spark.sql.sources.parallelPartitionDiscovery.parallelism": "2",
+    # An insert-only MERGE then rewrites no file.
+    "spark.databricks.delta.merge.optimizeInsertOnlyMerge.enabled": "true",
+}
+"""What every job needs, wherever it runs."""
+
+LOCAL: dict[str, str] = {
+    "spark.sql.shuffle.partitions": "2",
+    "spark.default.parallelism": "2",
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.driver.host": "127.0.0.1",
+    # One machine: code generation of small plans costs more than it saves beyond this many fields.
+    "spark.sql.codegen.maxFields": "200",
+}
+"""What a session inside one process adds, with two cores in mind."""
+
+
+def create_session(name: str) -> SparkSession:
+    """The session of a submitted job: what ``spark-submit`` was given wins over :data:`DEFAULTS`.
+
+    Raises MissingRequirement where Delta's jars are not on the class path.
+    """
+    given = SparkConf()
+    builder = SparkSession.builder.appName(name)
+    for key, value in DEFAULTS.items():
+        if not given.contains(key):
+            builder = builder.config(key, value)
+    spark = builder.getOrCreate()
+    _require_delta(spark)
+    return spark
+
+
+def local_session(
+    name: str, jars: Path, *, master: str = "local[2]", memory: str = "1g", settings: Mapping[str, str] | None = None
+) -> SparkSession:
+    """A session inside this process, for the demo and for tests.
+
+    ``jars`` is the folder that holds Delta's jars. Raises MissingRequirement where it has none.
+    """
+    if not any(Path(jars).glob("delta-spark*.jar")):
+        raise MissingRequirement(f"no Delta jar in {jars}: run `make jars`")
+    _share_python()
+    builder = SparkSession.builder.appName(name).master(master)
+    everything = {
+        **DEFAULTS,
+        **LOCAL,
+        "spark.driver.memory": memory,
+        "spark.driver.extraClassPath": ":".join(str(p.resolve()) for p in delta_jars(jars)),
+        **(settings or {}),
+    }
+    for key, value in everything.items():
+        builder = builder.config(key, value)
+    spark = builder.getOrCreate()
+    _require_delta(spark)
+    return spark
+
+
+def _share_python() -> None:
+    """Give the session's workers this interpreter, and this project where it is not installed."""
+    os.environ["PYSPARK_PYTHON"] = sys.executable
+    root = str(Path(__file__).resolve().parents[2])
+    paths = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
+    if root not in paths:
+        os.environ["PYTHONPATH"] = os.pathsep.join([root, *paths])
+
+
+def delta_jars(folder: Path) -> list[Path]:
+    """The jars of a resolved Delta dependency that Spark itself does not bring."""
+    ours = ("delta-", "unitycatalog-")
+    return sorted(p for p in Path(folder).glob("*.jar") if p.name.startswith(ours))
+
+
+def _require_delta(spark: SparkSession) -> None:
+    jvm: Any = spark.sparkContext._jvm
+    loader = jvm.Thread.currentThread().getContextClassLoader()
+    try:
+        loader.loadClass("io.delta.sql.DeltaSparkSessionExtension")
+    except Exception as error:
+        raise MissingRequirement(
+            "Delta's jars are not on Spark's class path: run `make jars` and give them to spark-submit with --jars"
+        ) from error

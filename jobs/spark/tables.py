@@ -1,0 +1,321 @@
+"""The only door to the lake: tables are read, appended, replaced and merged here, each against its contract.
+
+Column statistics go into Delta's log, where an erasure can't follow them: they are kept for numbers and
+dates only, never for ids or text. A commit carries what it has seen of its source (its mark), so that the next
+run reads only what changed; where no mark is found a run reads everything, which costs more and changes nothing.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+from delta.tables import DeltaTable
+from py4j.protocol import Py4JJavaError
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as f
+
+from common.contracts.core import Contract
+from common.contracts.registry import ALL
+from common.errors import ConcurrentRun, IncompleteInput
+from common.features.groups import GROUPS
+from jobs.spark.schema import conform, struct_type
+
+STATISTICS_KINDS = ("int", "long", "double", "decimal", "date", "epoch_ms")
+MARK = "dovetail.mark"
+
+
+@dataclass(frozen=True)
+class Table:
+    """One Delta table of the lake: its contract, the job that makes it, and how it may be read."""
+
+    name: str
+    contract: Contract
+    made_by: str
+    change_feed: bool = False
+    """Whether readers may ask for the rows changed since a version."""
+
+
+TABLES: dict[str, Table] = {
+    table.name: table
+    for table in (
+        Table("bronze/events", ALL["bronze_events"], "import_events", change_feed=True),
+        Table("bronze/rejections", ALL["rejections"], "import_events"),
+        Table("silver/cleansed", ALL["bronze_events"], "cleanse", change_feed=True),
+        Table("quarantine/events", ALL["quarantined_events"], "cleanse"),
+        Table("silver/events", ALL["silver_events"], "dedup_events"),
+        Table("silver/items", ALL["items"], "catalogue"),
+        Table("gold/sessions", ALL["sessions"], "sessionize"),
+        Table("gold/rfm", ALL["rfm"], "rfm"),
+        Table("gold/segments", ALL["segments"], "segment"),
+        Table("gold/centroids", ALL["segment_view"], "segment"),
+        Table("gold/recommendations", ALL["recommendations"], "recommend"),
+        Table("gold/items", ALL["item_view"], "recommend"),
+        Table("gold/parity", ALL["parity"], "parity"),
+        Table("gold/runs", ALL["runs"], "every job"),
+        *(Table(f"gold/{g.table}", ALL[f"batch_{g.table}"], "features") for g in GROUPS.values()),
+    )
+}
+"""Every table of the lake by name, which is also its path under the lake's root."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """Rows that one commit added and replaced."""
+
+    inserted: int = 0
+    updated: int = 0
+
+
+@dataclass
+class Ledger:
+    """The versions a run has read and written, by table."""
+
+    reads: dict[str, int] = field(default_factory=dict)
+    writes: dict[str, int] = field(default_factory=dict)
+
+
+_ledger: ContextVar[Ledger | None] = ContextVar("ledger", default=None)
+
+
+@contextmanager
+def recording() -> Iterator[Ledger]:
+    """Collect the versions that any :class:`Lake` reads and writes inside the block."""
+    ledger = Ledger()
+    token = _ledger.set(ledger)
+    try:
+        yield ledger
+    finally:
+        _ledger.reset(token)
+
+
+class Lake:
+    """The lake under one root folder, through one session."""
+
+    def __init__(self, spark: SparkSession, root: str) -> None:
+        self.spark = spark
+        self.root = root.rstrip("/")
+
+    def path(self, table: str) -> str:
+        """Where the table is; a name that is not declared is a KeyError."""
+        return f"{self.root}/{TABLES[table].name}"
+
+    # Reading
+
+    def exists(self, table: str) -> bool:
+        """Whether the table has been made."""
+        return self.version(table) is not None
+
+    def version(self, table: str) -> int | None:
+        """The newest version of the table, from the names in its log; None where it has not been made."""
+        newest = None
+        for name in self._log_files(table):
+            stem, _, ending = name.partition(".")
+            if ending == "json" and stem.isdigit():
+                newest = int(stem) if newest is None else max(newest, int(stem))
+        return newest
+
+    def read(self, table: str, version: int | None = None) -> DataFrame:
+        """The table at its newest or a given version, its contract checked and selected.
+
+        Raises IncompleteInput where it has not been made yet, ContractError where it differs from its contract.
+        """
+        newest = self.version(table) if version is None else version
+        if newest is None:
+            raise IncompleteInput(f"the lake has no {table}: run {TABLES[table].made_by} first ({self.path(table)})")
+        self._note("reads", table, newest)
+        frame = self.spark.read.format("delta").option("versionAsOf", newest).load(self.path(table))
+        return conform(frame, TABLES[table].contract, table)
+
+    def read_or_empty(self, table: str) -> DataFrame:
+        """As :meth:`read`; no rows where the table has not been made."""
+        if self.exists(table):
+            return self.read(table)
+        return self.spark.createDataFrame([], struct_type(TABLES[table].contract))
+
+    def changes(self, table: str, since: int | None) -> tuple[DataFrame, int]:
+        """Rows inserted or updated after version ``since`` (all rows where None), and the version they go up to."""
+        newest = self.version(table)
+        if newest is None or since is None or not TABLES[table].change_feed:
+            return self.read(table, newest), newest or 0
+        self._note("reads", table, newest)
+        if since >= newest:
+            return self.spark.createDataFrame([], struct_type(TABLES[table].contract)), newest
+        feed = (
+            self.spark.read.format("delta")
+            .option("readChangeFeed", "true")
+            .option("startingVersion", since + 1)
+            .option("endingVersion", newest)
+            .load(self.path(table))
+            .where(f.col("_change_type").isin("insert", "update_postimage"))
+        )
+        return conform(feed, TABLES[table].contract, table), newest
+
+    def mark(self, table: str, source: str) -> int | None:
+        """The version of ``source`` that the table has seen, from its newest marked commit; None where unknown."""
+        newest = self.version(table)
+        if newest is None:
+            return None
+        for version in range(newest, max(-1, newest - 50), -1):
+            text = self._commit(table, version).get("userMetadata")
+            if text and MARK in text:
+                seen: dict[str, int] = json.loads(text)[MARK]
+                return seen.get(source)
+        return None
+
+    # Writing
+
+    def append(self, table: str, frame: DataFrame) -> Written:
+        """Add the rows."""
+        out = self._prepare(table, frame)
+        return self._committed(table, lambda: out.write.format("delta").mode("append").save(self.path(table)))
+
+    def replace(self, table: str, frame: DataFrame, where: str | None = None) -> Written:
+        """Make the rows the whole table, or the whole of the partitions that meet ``where``."""
+        out = self._prepare(table, frame)
+        writer = out.write.format("delta").mode("overwrite")
+        if where is not None:
+            writer = writer.option("replaceWhere", where)
+        return self._committed(table, lambda: writer.save(self.path(table)))
+
+    def insert_new(
+        self, table: str, frame: DataFrame, *, within: str | None = None, mark: Mapping[str, int] | None = None
+    ) -> Written:
+        """Add the rows whose key the table does not have yet.
+
+        ``within`` is a literal predicate on the target (``t``) that holds for every row of the frame: it keeps the
+        merge off other partitions. The frame must hold each key once.
+        """
+        return self._merge(table, frame, within=within, mark=mark, replace_if=None)
+
+    def upsert(
+        self,
+        table: str,
+        frame: DataFrame,
+        *,
+        replace_if: str = "true",
+        within: str | None = None,
+        mark: Mapping[str, int] | None = None,
+    ) -> Written:
+        """Add rows with new keys and replace rows (``t``) of known ones by those (``s``) that meet ``replace_if``."""
+        return self._merge(table, frame, within=within, mark=mark, replace_if=replace_if)
+
+    def _merge(
+        self,
+        table: str,
+        frame: DataFrame,
+        *,
+        within: str | None,
+        mark: Mapping[str, int] | None,
+        replace_if: str | None,
+    ) -> Written:
+        out = self._prepare(table, frame)
+        if self.version(table) == 0:
+            # Just made: nothing to match. Files come out one a partition, as from a merge.
+            columns = TABLES[table].contract.partition_by
+            out = out.repartition(*columns) if columns else out
+            with self._marked(mark):
+                return self._committed(table, lambda: out.write.format("delta").mode("append").save(self.path(table)))
+        condition = " AND ".join(f"t.`{k}` <=> s.`{k}`" for k in TABLES[table].contract.key)
+        if within is not None:
+            condition = f"{within} AND {condition}"
+        merge = DeltaTable.forPath(self.spark, self.path(table)).alias("t").merge(out.alias("s"), condition)
+        if replace_if is not None:
+            merge = merge.whenMatchedUpdateAll(condition=replace_if)
+        merge = merge.whenNotMatchedInsertAll()
+        with self._marked(mark):
+            return self._committed(table, merge.execute)
+
+    def _prepare(self, table: str, frame: DataFrame) -> DataFrame:
+        out = conform(frame, TABLES[table].contract, table)
+        if not self.exists(table):
+            self._create(table)
+        return out
+
+    def _create(self, table: str) -> None:
+        declared = TABLES[table]
+        statistics = [x.name for x in declared.contract.fields if x.kind.name in STATISTICS_KINDS]
+        statistics = [name for name in statistics if name not in declared.contract.partition_by]
+        builder = (
+            DeltaTable.createIfNotExists(self.spark)
+            .location(self.path(table))
+            .addColumns(struct_type(declared.contract))
+            .property("delta.dataSkippingStatsColumns", ",".join(statistics))
+            .property("dovetail.contract", f"{declared.contract.name} v{declared.contract.version}")
+        )
+        if declared.contract.partition_by:
+            builder = builder.partitionedBy(*declared.contract.partition_by)
+        if declared.change_feed:
+            builder = builder.property("delta.enableChangeDataFeed", "true")
+        builder.execute()
+
+    @contextmanager
+    def _marked(self, mark: Mapping[str, int] | None) -> Iterator[None]:
+        key = "spark.databricks.delta.commitInfo.userMetadata"
+        if mark is None:
+            yield
+            return
+        self.spark.conf.set(key, json.dumps({MARK: dict(mark)}))
+        try:
+            yield
+        finally:
+            self.spark.conf.unset(key)
+
+    def _committed(self, table: str, write: Callable[[], Any]) -> Written:
+        """Run the write; note its version and return what it did, by the commit's own metrics."""
+        before = self.version(table)
+        try:
+            write()
+        except Py4JJavaError as error:
+            if "io.delta.exceptions.Concurrent" in str(error.java_exception):
+                raise ConcurrentRun(f"another run wrote {table} at the same moment: start this one again") from error
+            raise
+        after = self.version(table)
+        if after is None or after == before:
+            return Written()
+        self._note("writes", table, after)
+        metrics = self._commit(table, after).get("operationMetrics", {})
+        if "numTargetRowsInserted" in metrics:
+            return Written(int(metrics["numTargetRowsInserted"]), int(metrics.get("numTargetRowsUpdated", 0)))
+        return Written(int(metrics.get("numOutputRows", 0)))
+
+    # Delta's log, by its published protocol
+
+    def _log_files(self, table: str) -> Sequence[str]:
+        path = self._hadoop_path(f"{self.path(table)}/_delta_log")
+        system = path.getFileSystem(self.spark.sparkContext._jsc.hadoopConfiguration())
+        return [s.getPath().getName() for s in system.listStatus(path)] if system.exists(path) else []
+
+    def _commit(self, table: str, version: int) -> dict[str, Any]:
+        path = self._hadoop_path(f"{self.path(table)}/_delta_log/{version:020d}.json")
+        system = path.getFileSystem(self.spark.sparkContext._jsc.hadoopConfiguration())
+        if not system.exists(path):
+            return {}
+        stream = system.open(path)
+        try:
+            jvm: Any = self.spark.sparkContext._jvm
+            text = jvm.org.apache.commons.io.IOUtils.toString(stream, jvm.java.nio.charset.StandardCharsets.UTF_8)
+        finally:
+            stream.close()
+        for line in text.splitlines():
+            entry = json.loads(line)
+            if "commitInfo" in entry:
+                return entry["commitInfo"]
+        return {}
+
+    def _hadoop_path(self, path: str) -> Any:
+        jvm: Any = self.spark.sparkContext._jvm
+        return jvm.org.apache.hadoop.fs.Path(path)
+
+    def _note(self, kind: str, table: str, version: int) -> None:
+        ledger = _ledger.get()
+        if ledger is not None:
+            getattr(ledger, kind)[table] = version
+
+
+def wall_clock_ms() -> int:
+    """Now, in epoch milliseconds: for rows about runs only, never for data."""
+    return time.time_ns() // 1_000_000

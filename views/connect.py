@@ -71,10 +71,14 @@ def connect(spec: ClusterSpec, with_keyspace: bool = True) -> Session:
         reconnection_policy=ConstantReconnectionPolicy(0.5, None),
         connect_timeout=CONNECT_TIMEOUT_S,
         control_connection_timeout=CONNECT_TIMEOUT_S,
-        protocol_version=5,
+        # v5 checksums every frame in pure Python: a tenth of a writer's time.
+        protocol_version=4,
     )
     try:
-        return cluster.connect(identifier(spec.keyspace) if with_keyspace else None)
+        session = cluster.connect()
+        if with_keyspace:
+            session.set_keyspace(identifier(spec.keyspace))
+        return session
     except NoHostAvailable as error:
         cluster.shutdown()
         refused = [e for e in _causes(error) if isinstance(e, AuthenticationFailed | Unauthorized)]

@@ -1,7 +1,6 @@
 """What a writer can be asked to do, and how a batch of it is reduced before it is sent."""
 
 from collections.abc import Hashable, Iterable
-from decimal import Decimal
 from typing import Any, NamedTuple
 
 from views.schema import Table
@@ -82,8 +81,8 @@ def _identity(mutation: Mutation) -> tuple[Hashable, Hashable]:
     view = mutation.table.view
     width = len(view.partition_key)
     if isinstance(mutation, Upsert):
-        columns = view.columns
-        key = tuple(mutation.values[columns.index(name)] for name in view.primary_key)
+        values = mutation.values
+        key = tuple([values[position] for position in view.key_positions])
         return key[:width], (mutation.table.name, key)
     if isinstance(mutation, RowDelete):
         return mutation.key[:width], (mutation.table.name, mutation.key)
@@ -94,7 +93,7 @@ def _bounded(mutations: Iterable[Mutation], max_rows: int, max_bytes: int) -> It
     batch: list[Mutation] = []
     size = 0
     for mutation in mutations:
-        weight = sum(_bytes(value) for value in mutation.values) if isinstance(mutation, Upsert) else 64
+        weight = _bytes(mutation.values) if isinstance(mutation, Upsert) else 64
         if batch and (len(batch) >= max_rows or size + weight > max_bytes):
             yield batch
             batch, size = [], 0
@@ -104,14 +103,16 @@ def _bounded(mutations: Iterable[Mutation], max_rows: int, max_bytes: int) -> It
         yield batch
 
 
-def _bytes(value: Any) -> int:
-    """Roughly what a value takes on the wire."""
-    if isinstance(value, str | bytes | bytearray | memoryview):
-        return 8 + len(value)
-    if isinstance(value, list | tuple):
-        return 8 + (_bytes(value[0]) * len(value) if value else 0)
-    if isinstance(value, dict):
-        return 8 + sum(_bytes(k) + _bytes(v) for k, v in value.items())
-    if isinstance(value, Decimal):
-        return 24
-    return 12
+def _bytes(values: Iterable[Any]) -> int:
+    """Roughly what values take on the wire; only what can be long is looked at."""
+    size = 0
+    for value in values:
+        if isinstance(value, str | bytes | bytearray):
+            size += 8 + len(value)
+        elif isinstance(value, dict):
+            size += 16 * len(value) + _bytes(value.values())
+        elif isinstance(value, list | tuple):
+            size += 8 + _bytes(value)
+        else:
+            size += 12
+    return size

@@ -46,12 +46,12 @@ class Pointer:
         )
 
 
-SELECT = f"SELECT {', '.join(map(identifier, POINTER_VIEW.columns))} FROM view_pointer WHERE name = ?"
+SELECT = f"SELECT {', '.join(map(identifier, POINTER_VIEW.columns))} FROM view_pointer WHERE name = %s"
 
 
 def read_pointer(session: Session, name: str) -> Pointer | None:
     """The live pointer of a layer; None where nothing was ever made live."""
-    row = session.execute(SELECT.replace("?", "%s"), (name,)).one()
+    row = session.execute(SELECT, (name,)).one()
     return None if row is None else Pointer.of_row(row)
 
 

@@ -39,7 +39,7 @@ def scan_range(
     """The rows of one token range (low, high], paged, as tuples in the order of ``columns``."""
     chosen = ", ".join(identifier(table.view.contract.field(name).name) for name in columns)
     keys = ", ".join(identifier(name) for name in table.view.partition_key)
-    cql = f"SELECT {chosen} FROM {identifier(table.name)} WHERE token({keys}) > ? AND token({keys}) <= ?"
+    cql = f"SELECT {chosen} FROM {table.qualified(session.keyspace)} WHERE token({keys}) > ? AND token({keys}) <= ?"
     bound = session.prepare(cql).bind((low, high))
     bound.fetch_size = page_rows
     for row in session.execute(bound, timeout=PAGE_TIMEOUT_S):

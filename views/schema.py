@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 
 from common.contracts.core import Contract, Field, Kind
 from common.errors import ContractError
@@ -91,44 +92,54 @@ class View:
         if set(self.descending) - set(self.clustering):
             raise ContractError(f"view {self.name}: {self.descending} are not all clustering columns")
 
-    @property
+    @cached_property
     def primary_key(self) -> tuple[str, ...]:
         """Partition key and clustering columns, in order."""
         return self.partition_key + self.clustering
 
-    @property
+    @cached_property
     def columns(self) -> tuple[str, ...]:
         """The columns, in the contract's order: the order of values in every write."""
         return self.contract.names
 
+    @cached_property
+    def key_positions(self) -> tuple[int, ...]:
+        """Where the primary key's values stand in a row of :attr:`columns`."""
+        return tuple(self.columns.index(name) for name in self.primary_key)
+
 
 @dataclass(frozen=True)
 class Table:
-    """A view's table of one version or generation, by its physical name."""
+    """A view's table of one version or generation, by its physical name.
+
+    Its statements name the keyspace: a prepared statement must not depend on what a connection was told to use.
+    """
 
     view: View
     name: str
 
-    @property
-    def insert(self) -> str:
+    def insert(self, keyspace: str) -> str:
         """A whole row, with its write timestamp (microseconds) and TTL (seconds, 0 for ever) bound last."""
         columns = ", ".join(identifier(c) for c in self.view.columns)
         marks = ", ".join("?" for _ in self.view.columns)
-        return f"INSERT INTO {identifier(self.name)} ({columns}) VALUES ({marks}) USING TIMESTAMP ? AND TTL ?"
+        into = self.qualified(keyspace)
+        return f"INSERT INTO {into} ({columns}) VALUES ({marks}) USING TIMESTAMP ? AND TTL ?"
 
-    @property
-    def delete_row(self) -> str:
+    def delete_row(self, keyspace: str) -> str:
         """One row by its primary key, the write timestamp bound first."""
-        return f"DELETE FROM {identifier(self.name)} USING TIMESTAMP ? WHERE {_equals(self.view.primary_key)}"
+        return f"DELETE FROM {self.qualified(keyspace)} USING TIMESTAMP ? WHERE {_equals(self.view.primary_key)}"
 
-    @property
-    def delete_range(self) -> str:
+    def delete_range(self, keyspace: str) -> str:
         """The rows of a partition whose first clustering column is above one value and at most another."""
         if not self.view.clustering:
             raise ContractError(f"{self.name} has no clustering column: a range of it cannot be deleted")
         first = identifier(self.view.clustering[0])
         where = f"{_equals(self.view.partition_key)} AND {first} > ? AND {first} <= ?"
-        return f"DELETE FROM {identifier(self.name)} USING TIMESTAMP ? WHERE {where}"
+        return f"DELETE FROM {self.qualified(keyspace)} USING TIMESTAMP ? WHERE {where}"
+
+    def qualified(self, keyspace: str) -> str:
+        """``keyspace.table``."""
+        return f"{identifier(keyspace)}.{identifier(self.name)}"
 
 
 def _equals(columns: tuple[str, ...]) -> str:

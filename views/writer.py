@@ -70,7 +70,7 @@ class ViewWriter:
         self.session = session
         self.limits = limits or WriteLimits()
         self.metrics = metrics or WriteMetrics()
-        self._prepared: dict[str, PreparedStatement] = {}
+        self._prepared: dict[tuple[str, type], PreparedStatement] = {}
 
     def write(self, mutations: Iterable[Mutation]) -> None:
         """Write everything and return when it is acknowledged.
@@ -151,22 +151,25 @@ class ViewWriter:
     def _bound(self, mutation: Mutation) -> BoundStatement:
         values: tuple[Any, ...]
         if isinstance(mutation, Upsert):
-            prepared = self._prepare(mutation.table.insert)
             values = (*mutation.values, mutation.timestamp, mutation.ttl)
         elif isinstance(mutation, RowDelete):
-            prepared = self._prepare(mutation.table.delete_row)
             values = (mutation.timestamp, *mutation.key)
-        elif isinstance(mutation, RangeDelete):
-            prepared = self._prepare(mutation.table.delete_range)
+        else:
             values = (mutation.timestamp, *mutation.partition, mutation.after, mutation.until)
-        bound = prepared.bind(values)
+        bound = self._prepare(mutation).bind(values)
         bound.is_idempotent = True
         return bound
 
-    def _prepare(self, cql: str) -> PreparedStatement:
-        prepared = self._prepared.get(cql)
+    def _prepare(self, mutation: Mutation) -> PreparedStatement:
+        key = (mutation.table.name, type(mutation))
+        prepared = self._prepared.get(key)
         if prepared is None:
-            prepared = self._prepared[cql] = self.session.prepare(cql)
+            render = {
+                Upsert: mutation.table.insert,
+                RowDelete: mutation.table.delete_row,
+                RangeDelete: mutation.table.delete_range,
+            }[type(mutation)]
+            prepared = self._prepared[key] = self.session.prepare(render(self.session.keyspace))
         return prepared
 
 

@@ -71,9 +71,11 @@ def test_a_reserved_word_is_quoted_everywhere() -> None:
     view = View("thing", "speed", THING, ("a",), ("b",))
     table = table_of(view, "g1")
     assert '"token" int' in create_table(view)
-    assert table.insert == 'INSERT INTO thing_g1 (a, b, "token") VALUES (?, ?, ?) USING TIMESTAMP ? AND TTL ?'
-    assert table.delete_row == "DELETE FROM thing_g1 USING TIMESTAMP ? WHERE a = ? AND b = ?"
-    assert table.delete_range == "DELETE FROM thing_g1 USING TIMESTAMP ? WHERE a = ? AND b > ? AND b <= ?"
+    assert (
+        table.insert("shop") == 'INSERT INTO shop.thing_g1 (a, b, "token") VALUES (?, ?, ?) USING TIMESTAMP ? AND TTL ?'
+    )
+    assert table.delete_row("shop") == "DELETE FROM shop.thing_g1 USING TIMESTAMP ? WHERE a = ? AND b = ?"
+    assert table.delete_range("shop") == "DELETE FROM shop.thing_g1 USING TIMESTAMP ? WHERE a = ? AND b > ? AND b <= ?"
 
 
 def test_a_view_must_have_the_key_of_its_contract() -> None:
@@ -84,7 +86,7 @@ def test_a_view_must_have_the_key_of_its_contract() -> None:
 def test_a_view_without_clustering_has_no_ranges_to_delete() -> None:
     whole = View("thing", "batch", THING, ("a", "b"))
     with pytest.raises(ContractError, match="no clustering column"):
-        _ = table_of(whole, "v1").delete_range
+        _ = table_of(whole, "v1").delete_range("shop")
 
 
 def test_descending_columns_must_cluster() -> None:

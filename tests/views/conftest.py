@@ -1,0 +1,26 @@
+"""A keyspace of its own for each test that needs real Cassandra."""
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+from cassandra.cluster import Session
+
+from local.cassandra import Cassandra
+from views.connect import ClusterSpec, connect, disconnect, ensure_keyspace
+from views.schema import identifier
+
+
+@pytest.fixture
+def spec(cassandra: Cassandra) -> ClusterSpec:
+    made = ClusterSpec.parse(cassandra.address, keyspace=f"views_{uuid.uuid4().hex[:10]}")
+    ensure_keyspace(made)
+    return made
+
+
+@pytest.fixture
+def session(spec: ClusterSpec) -> Iterator[Session]:
+    session = connect(spec)
+    yield session
+    session.execute(f"DROP KEYSPACE {identifier(spec.keyspace)}", timeout=30.0)
+    disconnect(session)

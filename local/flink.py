@@ -1,7 +1,7 @@
 """A standalone Flink session cluster from the installed wheel: one JobManager and some TaskManagers.
 
-The processes run in the foreground of their own sessions instead of by ``start-cluster.sh``, whose counterpart loses
-TaskManagers that were killed.
+The JVMs are started directly instead of by ``start-cluster.sh``: its counterpart loses TaskManagers that were killed,
+and its helper JVMs, which only add up memory sizes, cost more than the cluster's own start.
 """
 
 import importlib.util
@@ -12,13 +12,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from common.errors import MissingRequirement, ServerUnavailable
 from local.flink_rest import FlinkRest
 from local.jars import jars
-from local.java import java_home
+from local.java import java, java_home
 from local.ports import HOST, is_open
 from local.process import Server, run
 
@@ -34,18 +35,26 @@ appender.console.layout.pattern = %d{yyyy-MM-dd HH:mm:ss,SSS} %-5p %c{1} %m%n
 """
 
 
+_CONNECTOR = "flink"
+_METASPACE_MB = 256
+_OVERHEAD_MB = 192
+_FRAMEWORK_MB = 128
+"""Flink's own heap in a TaskManager, and as much off-heap memory."""
+
+
 @dataclass(frozen=True)
 class FlinkSize:
-    """How large a local cluster is."""
+    """How large a local cluster is; memory in MiB."""
 
     taskmanagers: int = 2
     slots: int = 2
     """Slots of each TaskManager; a job of parallelism p needs p of them in all."""
-    jobmanager_memory: str = "1024m"
-    taskmanager_memory: str = "1728m"
-    """The JVM's whole process; its Python workers come on top."""
-    managed_memory: str = "384m"
-    """Of the TaskManager's memory: Python workers' buffers and RocksDB."""
+    jobmanager_heap: int = 448
+    task_heap: int = 512
+    """Heap of a TaskManager beside the 128 MiB that Flink keeps for itself."""
+    managed: int = 256
+    """RocksDB and the buffers of Python workers, which run beside the JVM with memory of their own."""
+    network: int = 96
 
 
 def flink_home() -> Path:
@@ -89,18 +98,23 @@ class FlinkCluster:
     def start(self) -> None:
         """Start the JobManager and the TaskManagers; ``wait_ready`` says when all slots are there."""
         self._configure()
-        self.jobmanager.start(self._script("jobmanager.sh", "start-foreground"), self.environment())
+        entry = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
+        # it rarely runs hot enough for the second compiler to pay
+        flags = ["-XX:TieredStopAtLevel=1", *_memory(self.size.jobmanager_heap, direct=_FRAMEWORK_MB)]
+        self.jobmanager.start(self._jvm(flags, entry, "--executionMode", "cluster"), self.environment())
         for number in range(1, len(self.taskmanagers) + 1):
             self.start_taskmanager(number)
 
     def start_taskmanager(self, number: int) -> None:
         """Start TaskManager ``number`` (from 1), for the first time or again after a kill."""
         server = self.taskmanagers[number - 1]
+        entry = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
+        flags = _memory(_FRAMEWORK_MB + self.size.task_heap, direct=_FRAMEWORK_MB + self.size.network)
         name = f"taskmanager.resource-id={server.name}"
-        server.start(self._script("taskmanager.sh", "start-foreground", "-D", name), self.environment())
+        server.start(self._jvm(flags, entry, "-D", name), self.environment())
 
     def wait_ready(self, limit: float = 90.0) -> float:
-        """Wait until all TaskManagers have registered; return the seconds that took."""
+        """Wait until all slots have registered; return the seconds that took."""
         return self.jobmanager.wait_ready(self._is_complete, limit)
 
     def stop(self) -> None:
@@ -140,9 +154,10 @@ class FlinkCluster:
         savepoint: str | None = None,
     ) -> list[str]:
         """Return the ``flink run`` line that ``submit`` runs."""
-        connector = [*jars("flink", self.jars_dir), *extra_jars]
+        connector = [*jars(_CONNECTOR, self.jars_dir), *extra_jars]
         return [
-            *self._script("flink", "run", "-d", "-m", self.address),
+            *("bash", str(flink_home() / "bin" / "flink"), "run"),
+            *("-d", "-m", self.address),
             *(["-s", savepoint] if savepoint is not None else []),
             *[word for jar in connector for word in ("-C", jar.as_uri())],
             *("-py", str(script)),
@@ -153,20 +168,40 @@ class FlinkCluster:
 
     def environment(self) -> dict[str, str]:
         """Return what the cluster's processes and clients need in their environment, over the current one."""
-        home = self.folder / "flink"
+        home, distribution = self.folder / "flink", flink_home()
         bin_dir = str(Path(sys.executable).parent)
         return {
             "FLINK_CONF_DIR": str(home / "conf"),
             "FLINK_LOG_DIR": str(home / "log"),
-            "FLINK_PID_DIR": str(home / "pid"),
-            "FLINK_HOME": str(flink_home()),
+            "FLINK_HOME": str(distribution),
+            "FLINK_BIN_DIR": str(distribution / "bin"),
+            "FLINK_LIB_DIR": str(distribution / "lib"),
+            "FLINK_OPT_DIR": str(distribution / "opt"),
+            "FLINK_PLUGINS_DIR": str(distribution / "plugins"),
             "JAVA_HOME": java_home(),
             # the workers' launcher and shebangs find Python by name
             "PATH": os.pathsep.join([bin_dir, os.environ.get("PATH", os.defpath)]),
         }
 
-    def _script(self, name: str, *arguments: str) -> list[str]:
-        return ["bash", str(flink_home() / "bin" / name), *arguments]
+    def _jvm(self, flags: Sequence[str], entry: str, *arguments: str) -> list[str]:
+        conf = self.folder / "flink" / "conf"
+        libraries = sorted(
+            (flink_home() / "lib").glob("*.jar"), key=lambda jar: (jar.name.startswith("flink-dist"), jar)
+        )
+        return [
+            java(),
+            *_shipped_settings()["env"]["java"]["opts"]["all"].split(),
+            "-XX:+UseSerialGC",
+            "-XX:+ExitOnOutOfMemoryError",
+            *flags,
+            f"-Dlog4j.configurationFile={(conf / 'log4j-console.properties').as_uri()}",
+            "-cp",
+            os.pathsep.join(map(str, libraries)),
+            entry,
+            "--configDir",
+            str(conf),
+            *arguments,
+        ]
 
     def _is_complete(self) -> bool:
         for server in self.taskmanagers:
@@ -178,25 +213,20 @@ class FlinkCluster:
             overview = self.rest.overview()
         except ServerUnavailable:  # the port opens before the dispatcher answers
             return False
-        return overview["taskmanagers"] == len(self.taskmanagers)
+        return overview["slots-total"] == len(self.taskmanagers) * self.size.slots
 
     def _configure(self) -> None:
         home, conf = self.folder / "flink", self.folder / "flink" / "conf"
-        for name in ("conf", "log", "pid", "tmp", "checkpoints", "savepoints"):
+        for name in ("conf", "log", "tmp", "checkpoints", "savepoints"):
             (home / name).mkdir(parents=True, exist_ok=True)
-        shipped = yaml.safe_load((flink_home() / "conf" / "config.yaml").read_text())
         settings = {
-            # the module flags without which Flink does not run on Java 17
-            "env.java.opts.all": shipped["env"]["java"]["opts"]["all"],
+            "env.java.opts.all": _shipped_settings()["env"]["java"]["opts"]["all"],
             "env.java.home": java_home(),
-            # neither the JobManager nor the client runs long or hot enough for the second compiler to pay
-            "env.java.opts.jobmanager": "-XX:+UseSerialGC -XX:TieredStopAtLevel=1",
             "env.java.opts.client": "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xmx512m",
-            "env.java.opts.taskmanager": "-XX:+UseSerialGC",
             "jobmanager.rpc.address": HOST,
             "jobmanager.rpc.port": self.rpc_port,
             "jobmanager.bind-host": HOST,
-            "jobmanager.memory.process.size": self.size.jobmanager_memory,
+            "jobmanager.memory.heap.size": f"{self.size.jobmanager_heap}m",
             "rest.address": HOST,
             "rest.bind-address": HOST,
             "rest.port": self.rest_port,
@@ -204,10 +234,18 @@ class FlinkCluster:
             "taskmanager.host": HOST,
             "taskmanager.bind-host": HOST,
             "taskmanager.numberOfTaskSlots": self.size.slots,
-            "taskmanager.memory.process.size": self.size.taskmanager_memory,
-            "taskmanager.memory.managed.size": self.size.managed_memory,
-            "taskmanager.memory.network.min": "64m",
-            "taskmanager.memory.network.max": "128m",
+            # started without Flink's scripts, a TaskManager wants every one of these
+            "taskmanager.cpu.cores": float(self.size.slots),
+            "taskmanager.memory.task.heap.size": f"{self.size.task_heap}m",
+            "taskmanager.memory.task.off-heap.size": "0m",
+            "taskmanager.memory.framework.heap.size": f"{_FRAMEWORK_MB}m",
+            "taskmanager.memory.framework.off-heap.size": f"{_FRAMEWORK_MB}m",
+            "taskmanager.memory.network.min": f"{self.size.network}m",
+            "taskmanager.memory.network.max": f"{self.size.network}m",
+            "taskmanager.memory.managed.size": f"{self.size.managed}m",
+            "taskmanager.memory.jvm-metaspace.size": f"{_METASPACE_MB}m",
+            "taskmanager.memory.jvm-overhead.min": f"{_OVERHEAD_MB}m",
+            "taskmanager.memory.jvm-overhead.max": f"{_OVERHEAD_MB}m",
             "parallelism.default": self.size.slots,
             "execution.checkpointing.dir": (home / "checkpoints").as_uri(),
             "execution.checkpointing.savepoint-dir": self.savepoints.as_uri(),
@@ -222,3 +260,13 @@ class FlinkCluster:
         (conf / "config.yaml").write_text(yaml.safe_dump(settings, width=10_000))
         (conf / "log4j-console.properties").write_text(_LOGGING)
         shutil.copy(flink_home() / "conf" / "log4j-cli.properties", conf)
+
+
+def _memory(heap: int, direct: int) -> list[str]:
+    limits = [f"-XX:MaxDirectMemorySize={direct}m", f"-XX:MaxMetaspaceSize={_METASPACE_MB}m"]
+    return [f"-Xms{heap}m", f"-Xmx{heap}m", *limits]
+
+
+def _shipped_settings() -> dict[str, Any]:
+    """Return the wheel's own configuration, for the module flags without which Flink does not run on Java 17."""
+    return yaml.safe_load((flink_home() / "conf" / "config.yaml").read_text())

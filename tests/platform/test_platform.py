@@ -11,8 +11,8 @@ from common.errors import MissingRequirement
 from local.flink import FlinkSize
 from local.guard import bearers
 from local.paths import project_root
-from local.servers import Platform
 from local.process import running
+from local.servers import Platform
 
 pytestmark = pytest.mark.platform
 

@@ -5,7 +5,7 @@ import sys
 import click
 import yaml
 
-from cli.options import home, settings
+from cli.options import F, home, settings
 from common import config, submit
 
 
@@ -17,7 +17,7 @@ def jobs_command(env: str, overrides: tuple[str, ...]) -> None:
     for name in config.jobs():
         job = config.load(env, name, overrides).job
         assert job is not None
-        rows.append((name, job.engine, job.resources, job.schedule or "-", job.owner, job.description))
+        rows.append((name, job.engine, job.resources, job.schedule, job.owner, job.description))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
     for row in rows:
         click.echo("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]))
@@ -32,13 +32,27 @@ def config_command(job: str | None, env: str, overrides: tuple[str, ...]) -> Non
     yaml.safe_dump(values, sys.stdout, sort_keys=False, allow_unicode=True)
 
 
+def _choices(function: F) -> F:
+    """Add what differs from run to run: ``--cut`` and ``--arg``."""
+    function = click.option(
+        "--arg",
+        "arguments",
+        metavar="NAME=VALUE",
+        multiple=True,
+        help="One argument of the job; short for --set job.arguments.NAME=VALUE.",
+    )(function)
+    return click.option(
+        "--cut", help="The instant up to which the run covers events, UTC; short for --set run.cut=..."
+    )(function)
+
+
 @click.command("render")
 @click.argument("job")
-@click.option("--cut", help="Short for --set run.cut=...: the instant up to which the run covers events, UTC.")
+@_choices
 @settings
-def render_command(job: str, cut: str | None, env: str, overrides: tuple[str, ...]) -> None:
+def render_command(job: str, cut: str | None, arguments: tuple[str, ...], env: str, overrides: tuple[str, ...]) -> None:
     """Print the exact command line that runs JOB in an environment."""
-    command = _command(job, cut, env, overrides)
+    command = _command(job, cut, arguments, env, overrides)
     if command.secrets:
         click.echo(f"# needs in the environment: {', '.join(command.secrets)}", err=True)
     click.echo(command.text(), nl=False)
@@ -46,15 +60,19 @@ def render_command(job: str, cut: str | None, env: str, overrides: tuple[str, ..
 
 @click.command("submit")
 @click.argument("job")
-@click.option("--cut", help="Short for --set run.cut=...: the instant up to which the run covers events, UTC.")
+@_choices
 @settings
-def submit_command(job: str, cut: str | None, env: str, overrides: tuple[str, ...]) -> int:
+def submit_command(job: str, cut: str | None, arguments: tuple[str, ...], env: str, overrides: tuple[str, ...]) -> int:
     """Run JOB where the configuration says, with the line that `render` prints."""
-    command = _command(job, cut, env, overrides)
+    command = _command(job, cut, arguments, env, overrides)
     click.echo(command.text(), err=True)
     return submit.submit(command, home())
 
 
-def _command(job: str, cut: str | None, env: str, overrides: tuple[str, ...]) -> submit.Command:
-    chosen = (*overrides, f"run.cut={cut}") if cut else overrides
+def _command(
+    job: str, cut: str | None, arguments: tuple[str, ...], env: str, overrides: tuple[str, ...]
+) -> submit.Command:
+    chosen = [*overrides, *(f"job.arguments.{argument}" for argument in arguments)]
+    if cut:
+        chosen.append(f"run.cut={cut}")
     return submit.render(config.load(env, job, chosen), job, home())

@@ -7,6 +7,7 @@ the environment variable that has it.
 """
 
 import difflib
+import graphlib
 import os
 import re
 import types
@@ -25,6 +26,8 @@ CONF_DIR_VARIABLE = "DOVETAIL_CONF"
 
 
 # ---- kinds of values
+
+_UNSCHEDULED = ("always", "on request")
 
 
 def _host_port(value: str) -> str:
@@ -58,6 +61,12 @@ def _identifier(value: str) -> str:
     return value
 
 
+def _schedule(value: str) -> str:
+    if value not in _UNSCHEDULED and not re.fullmatch(r"[\d*/,-]+( [\d*/,-]+){4}", value):
+        raise ValueError("is neither a crontab's five fields (UTC) nor always nor on request")
+    return value
+
+
 def _not_empty(value: str) -> str:
     if not value.strip():
         raise ValueError("is empty")
@@ -84,6 +93,7 @@ class _Section(BaseModel):
 
 class Lake(_Section):
     root: Text
+    archive: Text
 
 
 class Kafka(_Section):
@@ -119,6 +129,8 @@ class Sizes(_Section):
 
 class Run(_Section):
     cut: str | None
+    generation: str | None
+    start: Text
     savepoint: str | None
 
 
@@ -139,6 +151,7 @@ class Flink(_Section):
     python: Text
     jars: tuple[str, ...]
     parallelism: Positive
+    checkpoints: Text
     settings: dict[str, Scalar]
 
 
@@ -149,7 +162,8 @@ class Job(_Section):
     owner: Text
     engine: Literal["spark", "flink"]
     entry: Text
-    schedule: str
+    schedule: Annotated[str, AfterValidator(_schedule)]
+    after: tuple[str, ...] = ()
     resources: Literal["small", "medium", "large"]
     settings: dict[str, Scalar] = Field(default_factory=dict)
     arguments: dict[str, Scalar | tuple[str, ...]]
@@ -235,6 +249,31 @@ def environments(folder: Path | None = None) -> list[str]:
 def jobs(folder: Path | None = None) -> list[str]:
     """Return the names of the jobs that ``conf/jobs/`` has."""
     return sorted(path.stem for path in ((folder or conf_dir()) / "jobs").glob("*.yaml"))
+
+
+def in_order(folder: Path | None = None) -> list[str]:
+    """Return the scheduled jobs, each after those that its ``after`` names.
+
+    Raises ConfigError where a predecessor is unknown or jobs wait for each other.
+    """
+    folder = folder or conf_dir()
+    known = jobs(folder)
+    waits: dict[str, tuple[str, ...]] = {}
+    for name in known:
+        document = _read(folder / "jobs" / f"{name}.yaml")
+        if document.values.get("schedule") in _UNSCHEDULED:
+            continue
+        waits[name] = tuple(document.values.get("after") or ())
+        for before in waits[name]:
+            if before not in known:
+                raise ConfigError(f"{document.source}: after: there is no job {before!r}{_suggest(before, known)}")
+    try:
+        order = graphlib.TopologicalSorter(waits).static_order()
+        return [name for name in order if name in waits]
+    except graphlib.CycleError as error:
+        raise ConfigError(
+            f"conf/jobs: these jobs wait for each other in a circle: {' > '.join(error.args[1])}"
+        ) from None
 
 
 def load(env: str, job: str | None = None, overrides: Sequence[str] = (), folder: Path | None = None) -> Config:

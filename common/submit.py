@@ -108,12 +108,15 @@ def submit(command: Command, home: Path) -> int:
 def arguments(config: Config, name: str) -> list[tuple[str, str]]:
     """Return the job's flags and values, in the order of its file: references resolved, empty ones left out.
 
-    ``${key}`` stands for the value of another key and must be set; ``${key?}`` may be empty.
+    ``${key}`` stands for the value of another key, which must be set; ``${key?}`` may be empty. An argument of null
+    must be given on submission. Raises ConfigError for what is not set.
     """
     job = _job(config, name)
     values = config.model_dump()
     flags = []
     for argument, given in job.arguments.items():
+        if given is None:
+            raise ConfigError(f"job {name}: argument {argument} is not set: add --arg {argument}=...")
         value = _resolve(given, values, f"job {name}: argument {argument}")
         if value is not None and value != "" and value != ():
             flags.append(("--" + argument.replace("_", "-"), _as_text(value)))
@@ -207,9 +210,11 @@ def _flink_run(config: Config, name: str, job: Job, home: Path, options: list[tu
     for key, value in sorted({**flink.settings, **job.settings}.items()):
         if value is not None:
             line.add(f"-D{key}={_as_text(value)}")
+    if len(jars) > 1:
+        # `flink run` uploads one jar with a Python program; -Dpipeline.jars is overwritten by it.
+        raise ConfigError(f"flink.jars: one jar goes with the application, not {len(jars)}: put others on the cluster")
     if jars:
-        uris = [jar if _is_uri(jar) else (home / jar).resolve().as_uri() for jar in jars]
-        line.add("-Dpipeline.jars=" + ";".join(uris))
+        line.add("--jarfile", jars[0])
     line.add("--pyExecutable", flink.python)
     line.add("--pyClientExecutable", flink.python)
     line.add("--pyFiles", config.zip)

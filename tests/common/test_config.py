@@ -17,7 +17,7 @@ description: Count things.
 owner: data-platform
 engine: spark
 entry: jobs/count.py
-schedule: ""
+schedule: on request
 resources: small
 arguments:
   lake: ${lake.root}

@@ -16,7 +16,7 @@ description: Count things.
 owner: data-platform
 engine: spark
 entry: jobs/count.py
-schedule: ""
+schedule: on request
 resources: medium
 settings: {spark.sql.shuffle.partitions: 8}
 arguments:
@@ -35,7 +35,7 @@ description: Stream things.
 owner: data-platform
 engine: flink
 entry: streaming/run.py
-schedule: ""
+schedule: on request
 resources: small
 settings: {state.backend.type: rocksdb}
 arguments:
@@ -102,7 +102,7 @@ def test_flink_standalone(home: Path) -> None:
     words = rendered.argv
     assert words[:3] == ("flink", "run", "--detached")
     assert after(words, "--jobmanager") == "127.0.0.1:8081"
-    assert f"-Dpipeline.jars={(home / 'build/jars/flink/flink-sql-connector-kafka-5.jar').as_uri()}" in words
+    assert after(words, "--jarfile") == "build/jars/flink/flink-sql-connector-kafka-5.jar"
     assert "-Dstate.backend.type=rocksdb" in words
     assert words[words.index("--python") + 2 :] == (
         *("--kafka", "127.0.0.1:9092", "--pseudonym-key-env", "DOVETAIL_PSEUDONYM_KEY"),
@@ -148,7 +148,9 @@ def test_the_text_is_the_command_for_a_shell(home: Path) -> None:
         ("count", ("run.cut=x", "spark.target=yarnn"), "no target 'yarnn'; choose one of: local, standalone"),
         ("count", ("run.cut=x", "spark.master=spark://m:7077"), "wants local"),
         ("count", ("run.cut=x", "spark.target=standalone"), "wants spark://"),
+        ("count", ("run.cut=x", "job.arguments.top=null"), "argument top is not set: add --arg top="),
         ("stream", ("flink.target=session",), "no target 'session'"),
+        ("stream", ("flink.jars=[a://b.jar, c://d.jar]",), "flink.jars: one jar goes with the application, not 2"),
         ("stream", ("job.arguments.x=${kafka.topics}",), "refers to kafka.topics, which conf/base.yaml does not have"),
         ("stream", ("job.arguments.x=${kafka}",), "holds keys of its own"),
     ],

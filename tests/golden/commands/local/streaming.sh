@@ -1,0 +1,21 @@
+flink run \
+  --detached \
+  --jobmanager 127.0.0.1:8081 \
+  --parallelism 2 \
+  --jarfile build/jars/flink/flink-sql-connector-kafka-1.jar \
+  --pyExecutable python \
+  --pyClientExecutable python \
+  --pyFiles dist/dovetail.zip \
+  --python streaming/run.py \
+  --kafka 127.0.0.1:9092 \
+  --topic events \
+  --rejected-topic events.rejected \
+  --generation new \
+  --start earliest \
+  --archive build/archive \
+  --cassandra 127.0.0.1:9042 \
+  --keyspace dovetail \
+  --pseudonym-key-env DOVETAIL_PSEUDONYM_KEY \
+  --pseudonym-key-id k1 \
+  --lateness '10 minutes' \
+  --checkpoints build/checkpoints

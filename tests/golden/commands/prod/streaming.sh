@@ -1,0 +1,24 @@
+flink run \
+  --detached \
+  --jobmanager flink.example:8081 \
+  --parallelism 8 \
+  -Dstate.backend.type=rocksdb \
+  --jarfile build/jars/flink/flink-sql-connector-kafka-1.jar \
+  --pyExecutable python \
+  --pyClientExecutable python \
+  --pyFiles dist/dovetail.zip \
+  --python streaming/run.py \
+  --kafka kafka-1.example:9092,kafka-2.example:9092,kafka-3.example:9092 \
+  --topic events \
+  --rejected-topic events.rejected \
+  --generation new \
+  --start earliest \
+  --archive /srv/dovetail/archive \
+  --cassandra cassandra-1.example:9042,cassandra-2.example:9042,cassandra-3.example:9042 \
+  --keyspace dovetail \
+  --cassandra-user-env DOVETAIL_CASSANDRA_USER \
+  --cassandra-password-env DOVETAIL_CASSANDRA_PASSWORD \
+  --pseudonym-key-env DOVETAIL_PSEUDONYM_KEY \
+  --pseudonym-key-id k1 \
+  --lateness '10 minutes' \
+  --checkpoints /srv/dovetail/checkpoints

@@ -13,6 +13,7 @@ PACKAGES = [
     "streaming.flink",
     "serving",
     "local",
+    "local.demo",
     "cli",
 ]
 

@@ -1,0 +1,251 @@
+"""The streaming application: raw events in Kafka to speed views in Cassandra.
+
+    flink run -d -m HOST:PORT -C file:///.../flink-sql-connector-kafka.jar \\
+        -pyfs dist/dovetail.zip -py streaming/run.py --kafka HOST:PORT --cassandra HOST:PORT --generation g1 ...
+
+    1  events (Kafka, raw)   sources.py    bytes, Kafka timestamp, partition, offset; watermark per partition
+    2  admit                 admit.py      Python, vectorised: event with pseudonyms, or rejection with its bytes
+       |- 3  rejections      admit.py      topic events.rejected, and files
+       |- 4  archive         archive.py    every admitted event, as files for batch
+    5  deduplicate           dedup.py      first arrival of each event_id within 48 h
+       |- 6  other tiles     features.py   groups with a key of their own (popularity), one writer each
+       |- 7  closed sessions sessions.py   SESSION window on the watermark, one writer
+    8  tiles                 features.py   OVER (visitor, tile): one step for each group of the visitor
+    9  open session          sessions.py   OVER (visitor): previous event, start; OVER (visitor, start): the rest
+   10  history               history.py    OVER (visitor): the last 64 item events
+   11  write                 write.py      Python, vectorised: folds in, one batch of writes per visitor
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pyflink.table import StatementSet, StreamTableEnvironment
+
+from common.errors import ConfigError, run_main
+from common.features.groups import GROUPS
+from common.features.windows import DAY_MS, HORIZON_MS, MINUTE_MS, SECOND_MS, duration_ms
+from common.log import event, get, setup
+from common.sessions import SESSION_GAP_MS
+from streaming.admit import Gate, admit, admitted, insert_rejections, rejected
+from streaming.archive import insert_archive, insert_rejection_archive
+from streaming.dedup import deduplicate
+from streaming.features import add_tiles, event_columns, other_groups, tiles, visitor_groups
+from streaming.flink.environment import Settings, table_environment
+from streaming.flink.faults import Fault
+from streaming.flink.sources import RawTopic, read_topic
+from streaming.history import EVENT_COLUMNS as HISTORY_COLUMNS
+from streaming.history import add_history
+from streaming.sessions import EVENT_COLUMNS as SESSION_COLUMNS
+from streaming.sessions import add_open_sessions, closed_sessions
+from streaming.write import Target, insert_closed_sessions, insert_tiles, insert_visitors
+from views.connect import ClusterSpec, connect, disconnect, ensure_keyspace
+from views.tables import SPEED, SPEED_TTL_S, create_tables, tables_of
+from views.versions import Generations, find_version
+
+LATENESS_MS = 10 * MINUTE_MS
+
+log = get("streaming")
+
+
+@dataclass(frozen=True)
+class Args:
+    """What the application is told."""
+
+    raw: RawTopic
+    gate: Gate
+    target: Target
+    settings: Settings
+    rejected_topic: str = ""
+    """Empty: rejections go to the archive alone."""
+    archive: str = ""
+    """Empty: nothing is archived, for a replay of what already was."""
+    lateness_ms: int = LATENESS_MS
+    gap_ms: int = SESSION_GAP_MS
+
+
+def build(t_env: StreamTableEnvironment, args: Args) -> StatementSet:
+    """All steps as one statement set; nothing is executed."""
+    statements = t_env.create_statement_set()
+    judged = admit(t_env, read_topic(t_env, args.raw), args.gate, args.lateness_ms)
+    refused, events = rejected(t_env, judged), admitted(t_env, judged)
+    if args.rejected_topic:
+        prefix = f"{args.settings.job_name}-rejected" if args.settings.checkpoint_interval_ms else None
+        statements.add_insert_sql(insert_rejections(t_env, refused, args.raw.servers, args.rejected_topic, prefix))
+    if args.archive:
+        statements.add_insert_sql(insert_archive(t_env, events, args.archive))
+        statements.add_insert_sql(insert_rejection_archive(t_env, refused, args.archive))
+
+    groups = list(GROUPS.values())
+    needed = {*event_columns(groups), *SESSION_COLUMNS, *HISTORY_COLUMNS, "late"}
+    once = deduplicate(t_env, events, sorted(needed))
+    for group in other_groups(groups):
+        statements.add_insert_sql(insert_tiles(t_env, tiles(t_env, once, group), group, args.target))
+    statements.add_insert_sql(insert_closed_sessions(t_env, closed_sessions(t_env, once, args.gap_ms), args.target))
+
+    chain = once
+    for group in visitor_groups(groups):
+        chain = add_tiles(t_env, chain, group)
+    chain = add_history(t_env, add_open_sessions(t_env, chain, args.gap_ms))
+    statements.add_insert_sql(insert_visitors(t_env, chain, visitor_groups(groups), args.target))
+    return statements
+
+
+def prepare_views(spec: ClusterSpec, generation: str, created_ms: int | None, start: str) -> tuple[str, int]:
+    """Create the generation's tables; its name and creation.
+
+    ``new`` claims the next name. With ``created_ms`` the register of versions is not asked. Raises ViewMissing for a
+    name that was never claimed.
+    """
+    ensure_keyspace(spec)
+    session = connect(spec)
+    try:
+        if generation == "new":
+            kind, _, at = start.partition(":")
+            made = Generations(session).create(int(at) if kind == "timestamp" else None)
+            generation, created_ms = made.name, made.created_ms
+        elif created_ms is None:
+            created_ms = find_version(session, "speed", generation).created_ms
+        create_tables(session, tables_of(SPEED.values(), generation).values())
+        return generation, created_ms
+    finally:
+        disconnect(session)
+
+
+def span(text: str) -> int:
+    """Milliseconds of ``"10 minutes"``, ``"8 days"`` or a plain number of milliseconds."""
+    return int(text) if text.isdigit() else duration_ms(text)
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """The command line; durations are spans such as "10 minutes", or milliseconds."""
+    parser = argparse.ArgumentParser(
+        prog="streaming/run.py", description="The speed layer of Dovetail.", allow_abbrev=False
+    )
+    add = parser.add_argument
+    add("--kafka", required=True, metavar="HOST:PORT")
+    add("--topic", default="events")
+    add("--rejected-topic", default="events.rejected", help='"" writes rejections to the archive alone')
+    add("--group", default="", help="consumer group whose offsets are committed; default: dovetail-speed-GENERATION")
+    add("--start", default="earliest", help="earliest, latest, group, timestamp:MS or offsets:PARTITION=OFFSET,...")
+    add("--bounded", action="store_true", help="end where the topic ends when the job begins")
+    add("--archive", default="", metavar="DIR", help="folder or URI of the archive; none: nothing is archived")
+    add("--cassandra", required=True, metavar="HOST:PORT")
+    add("--keyspace", default="dovetail")
+    add("--cassandra-user-env", default="", metavar="NAME")
+    add("--cassandra-password-env", default="", metavar="NAME")
+    add("--generation", required=True, help="a claimed generation of the speed views, or new")
+    add("--generation-created-ms", type=int, default=None, help="its creation; by default the register is asked")
+    add("--models", default="", metavar="DIR", help="folder of model artefacts; default: the URI in the pointer")
+    add("--pseudonym-key-env", default="DOVETAIL_PSEUDONYM_KEY", metavar="NAME")
+    add("--pseudonym-key-id", default="k1")
+    add("--max-age", type=span, default=None, help="reject events older than this at their Kafka timestamp")
+    add("--lateness", type=span, default=LATENESS_MS, help="an event that took longer to come is late")
+    add("--gap", type=span, default=SESSION_GAP_MS, help="silence that ends a session")
+    add("--view-ttl", type=span, default=SPEED_TTL_S * SECOND_MS, help="lifetime of a speed row; 0: for ever")
+    add("--state-ttl", type=span, default=8 * DAY_MS, help="lifetime of state; must exceed --view-ttl")
+    add("--idle", type=span, default=30 * SECOND_MS, help="a partition silent for so long holds no session open")
+    add("--parallelism", type=int, default=None)
+    add("--checkpoints", default=None, metavar="DIR")
+    add("--checkpoint-interval", type=span, default=10 * SECOND_MS, help="0: no checkpoints")
+    add("--state-backend", choices=("hashmap", "rocksdb"), default=None)
+    add("--restart-attempts", type=int, default=1_000_000, help="0: the first failure ends the job")
+    add("--restart-delay", type=span, default=SECOND_MS)
+    add("--bundle-time", type=span, default=20, help="how long a Python operator waits to fill a bundle")
+    add("--arrow-batch", type=int, default=2_000, help="rows of one call of a vectorised function")
+    add("--write-deadline", type=span, default=MINUTE_MS, help="how long a write is tried before the job fails over")
+    add("--jars", default="", help="connector jars of a local run, separated by commas")
+    add("--flink", action="append", default=[], metavar="KEY=VALUE", help="a setting of Flink's own; repeatable")
+    add(
+        "--fault",
+        default="",
+        metavar="SPEC",
+        help="tests only: make a writer raise in mid-batch (streaming/flink/faults.py)",
+    )
+    add("--explain", action="store_true", help="print the plan and run nothing")
+    return parser.parse_args(argv)
+
+
+def arguments(given: argparse.Namespace, generation: str, created_ms: int) -> Args:
+    """The typed arguments; raises ConfigError where two of them contradict."""
+    if given.lateness > HORIZON_MS:
+        raise ConfigError(f"--lateness is above the horizon of {HORIZON_MS} ms, beyond which events reach batch alone")
+    if given.state_ttl <= max(given.view_ttl, HORIZON_MS):
+        raise ConfigError(
+            "--state-ttl must exceed --view-ttl and 48 hours: a count must not restart under a living row"
+        )
+    overrides = dict(pair.split("=", 1) for pair in given.flink if "=" in pair)
+    if len(overrides) != len(given.flink):
+        raise ConfigError("--flink takes KEY=VALUE, each key once")
+    return Args(
+        raw=RawTopic(
+            servers=given.kafka,
+            topic=given.topic,
+            group=given.group or f"dovetail-speed-{generation}",
+            start=given.start,
+            bounded=given.bounded,
+            lateness_ms=given.lateness,
+        ),
+        gate=Gate(given.pseudonym_key_env, given.pseudonym_key_id, given.max_age),
+        target=Target(
+            spec=_spec(given),
+            generation=generation,
+            created_ms=created_ms,
+            ttl_s=given.view_ttl // SECOND_MS,
+            gap_ms=given.gap,
+            models=given.models,
+            deadline_s=given.write_deadline / SECOND_MS,
+            fault=Fault.parse(given.fault) if given.fault else None,
+        ),
+        settings=Settings(
+            parallelism=given.parallelism,
+            checkpoints=given.checkpoints,
+            checkpoint_interval_ms=given.checkpoint_interval or None,
+            state_ttl_ms=given.state_ttl,
+            state_backend=given.state_backend,
+            idle_ms=given.idle,
+            bundle_ms=given.bundle_time,
+            arrow_batch=given.arrow_batch,
+            restart_attempts=given.restart_attempts,
+            restart_delay_ms=given.restart_delay,
+            job_name=f"dovetail-speed-{generation}",
+            jars=tuple(jar for jar in given.jars.split(",") if jar),
+            overrides=overrides,
+        ),
+        rejected_topic=given.rejected_topic,
+        archive=given.archive,
+        lateness_ms=given.lateness,
+        gap_ms=given.gap,
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Create the generation's tables, compose the steps and run them; a local run waits for the end."""
+    setup()
+    given = parse(sys.argv[1:] if argv is None else argv)
+    Gate(given.pseudonym_key_env, given.pseudonym_key_id).policy()  # a missing key is told here, not by a worker
+    if given.explain:
+        generation, created_ms = given.generation, given.generation_created_ms or 0
+    else:
+        generation, created_ms = prepare_views(_spec(given), given.generation, given.generation_created_ms, given.start)
+    args = arguments(given, generation, created_ms)
+    t_env = table_environment(args.settings)
+    statements = build(t_env, args)
+    if given.explain:
+        print(statements.explain())
+        return 0
+    result = statements.execute()
+    client = result.get_job_client()
+    event(log, "submitted", generation=generation, job=str(client.get_job_id()) if client else "")
+    if t_env.get_config().get("execution.target", "local") == "local":
+        result.wait()  # the cluster lives in this process
+    return 0
+
+
+def _spec(given: argparse.Namespace) -> ClusterSpec:
+    return ClusterSpec.parse(given.cassandra, given.keyspace, given.cassandra_user_env, given.cassandra_password_env)
+
+
+if __name__ == "__main__":
+    sys.exit(run_main(main))

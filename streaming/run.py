@@ -21,7 +21,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pyflink.table import StatementSet, StreamTableEnvironment
+from pyflink.table import StatementSet, StreamTableEnvironment, Table
 
 from common.errors import ConfigError, run_main
 from common.features.groups import GROUPS
@@ -65,30 +65,59 @@ class Args:
     gap_ms: int = SESSION_GAP_MS
 
 
-def build(t_env: StreamTableEnvironment, args: Args) -> StatementSet:
-    """All steps as one statement set; nothing is executed."""
-    statements = t_env.create_statement_set()
-    judged = admit(t_env, read_topic(t_env, args.raw), args.gate, args.lateness_ms)
-    refused, events = rejected(t_env, judged), admitted(t_env, judged)
-    if args.rejected_topic:
-        prefix = f"{args.settings.job_name}-rejected" if args.settings.checkpoint_interval_ms else None
-        statements.add_insert_sql(insert_rejections(t_env, refused, args.raw.servers, args.rejected_topic, prefix))
-    if args.archive:
-        statements.add_insert_sql(insert_archive(t_env, events, args.archive))
-        statements.add_insert_sql(insert_rejection_archive(t_env, refused, args.archive))
+@dataclass(frozen=True)
+class Steps:
+    """The views of the application, each a step's result."""
 
+    rejections: Table
+    events: Table
+    """Admitted, duplicates included."""
+    once: Table
+    """Each event once, within the horizon."""
+    tiles: dict[str, Table]
+    """Of the groups with a key of their own, by name."""
+    closed: Table
+    visitors: Table
+    """Events with the tiles, open session and history of their visitor."""
+
+
+def compose(t_env: StreamTableEnvironment, raw: Table, args: Args) -> Steps:
+    """The steps from the raw records (value, kafka_ms, topic, partition, offset) to what is written."""
+    judged = admit(t_env, raw, args.gate, args.lateness_ms)
+    events = admitted(t_env, judged)
     groups = list(GROUPS.values())
     needed = {*event_columns(groups), *SESSION_COLUMNS, *HISTORY_COLUMNS, "late"}
     once = deduplicate(t_env, events, sorted(needed))
-    for group in other_groups(groups):
-        statements.add_insert_sql(insert_tiles(t_env, tiles(t_env, once, group), group, args.target))
-    statements.add_insert_sql(insert_closed_sessions(t_env, closed_sessions(t_env, once, args.gap_ms), args.target))
-
     chain = once
     for group in visitor_groups(groups):
         chain = add_tiles(t_env, chain, group)
-    chain = add_history(t_env, add_open_sessions(t_env, chain, args.gap_ms))
-    statements.add_insert_sql(insert_visitors(t_env, chain, visitor_groups(groups), args.target))
+    return Steps(
+        rejections=rejected(t_env, judged),
+        events=events,
+        once=once,
+        tiles={group.name: tiles(t_env, once, group) for group in other_groups(groups)},
+        closed=closed_sessions(t_env, once, args.gap_ms),
+        visitors=add_history(t_env, add_open_sessions(t_env, chain, args.gap_ms)),
+    )
+
+
+def build(t_env: StreamTableEnvironment, args: Args) -> StatementSet:
+    """All inserts as one statement set; nothing is executed."""
+    steps = compose(t_env, read_topic(t_env, args.raw), args)
+    inserts = []
+    if args.rejected_topic:
+        prefix = f"{args.settings.job_name}-rejected" if args.settings.checkpoint_interval_ms else None
+        inserts.append(insert_rejections(t_env, steps.rejections, args.raw.servers, args.rejected_topic, prefix))
+    if args.archive:
+        inserts.append(insert_archive(t_env, steps.events, args.archive))
+        inserts.append(insert_rejection_archive(t_env, steps.rejections, args.archive))
+    for name, table in steps.tiles.items():
+        inserts.append(insert_tiles(t_env, table, GROUPS[name], args.target))
+    inserts.append(insert_closed_sessions(t_env, steps.closed, args.target))
+    inserts.append(insert_visitors(t_env, steps.visitors, visitor_groups(GROUPS.values()), args.target))
+    statements = t_env.create_statement_set()
+    for insert in inserts:
+        statements.add_insert_sql(insert)
     return statements
 
 

@@ -2,7 +2,7 @@
 
 import json
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -133,7 +133,7 @@ def expected(rows: Iterable[Record], policy: Policy) -> Expected:
     return result
 
 
-def on_time(rows: Iterable[dict[str, Any]], lateness_ms: int) -> list[dict[str, Any]]:
+def on_time(rows: Iterable[Mapping[str, Any]], lateness_ms: int) -> list[Mapping[str, Any]]:
     """The events that are not late."""
     return [row for row in rows if row["event_ms"] >= row["ingest_ms"] - lateness_ms]
 

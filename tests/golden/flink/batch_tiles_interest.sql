@@ -1,0 +1,11 @@
+CREATE TEMPORARY TABLE `batch_tiles_interest` (
+  `span` STRING NOT NULL,
+  `visitor_id` STRING NOT NULL,
+  `tile_start` BIGINT NOT NULL,
+  `dim` STRING NOT NULL,
+  `n` BIGINT NOT NULL,
+  `mass` BIGINT NOT NULL
+);
+
+-- as a value
+ROW<`span` STRING, `visitor_id` STRING, `tile_start` BIGINT, `dim` STRING, `n` BIGINT, `mass` BIGINT>

@@ -1,0 +1,80 @@
+"""What the views must hold, computed by the engine-free modules, and what they do hold."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from cassandra.cluster import Session
+
+from common.embedding import history_entry, last_items, pack_history
+from common.features.groups import GROUPS, FeatureGroup
+from common.features.tiles import fold
+from common.sessions import sessions
+from tests.streaming.traffic import on_time
+from views.scan import scan
+from views.schema import Table
+
+Rows = dict[tuple[Any, ...], tuple[Any, ...]]
+"""Rows by primary key, in the order of the contract's fields."""
+
+
+def tile_rows(group: FeatureGroup, events: Iterable[Mapping[str, Any]]) -> Rows:
+    """The tiles of the events."""
+    rows: Rows = {}
+    for key, tiles in fold(group, events).items():
+        for tile in tiles.values():
+            dim = (tile.dim,) if group.by else ()
+            rows[(key, tile.start, *dim)] = (key, tile.start, *dim, tile.n, *tile.values)
+    return rows
+
+
+def session_rows(events: Iterable[Mapping[str, Any]]) -> Rows:
+    """The closed sessions of the events."""
+    return {(s.visitor_id, s.session_start): msgspec.structs.astuple(s) for s in sessions(events)}
+
+
+def embedding_rows(events: Sequence[Mapping[str, Any]]) -> Rows:
+    """The histories while no model is live; exact for visitors of at most 64 item events, whatever their order."""
+    entries: dict[str, list[Any]] = {}
+    for row in events:
+        entry = history_entry(row)
+        if entry is not None:
+            entries.setdefault(row["visitor_id"], []).append(entry)
+    return {
+        (visitor, ""): (visitor, "", None, pack_history(last_items(all_of)), 0, len(all_of))
+        for visitor, all_of in entries.items()
+    }
+
+
+def stored(session: Session, table: Table) -> Rows:
+    """Every row of a table."""
+    contract = table.view.contract
+    at = [contract.names.index(name) for name in contract.key]
+    return {tuple(row[i] for i in at): row for row in scan(session, table, contract.names)}
+
+
+def differences(have: Rows, want: Rows) -> list[str]:
+    """What differs, by key: at most ten lines of each kind, and the counts."""
+    missing = sorted(map(str, want.keys() - have.keys()))
+    extra = sorted(map(str, have.keys() - want.keys()))
+    other = [key for key in have.keys() & want.keys() if have[key] != want[key]]
+    lines = [f"missing {key}" for key in missing[:10]] + [f"extra {key}" for key in extra[:10]]
+    lines += [f"have {have[key]}\nwant {want[key]}" for key in other[:10]]
+    if lines:
+        counts = f"{len(missing)} missing, {len(extra)} extra, {len(other)} other"
+        lines.append(f"{len(have)} rows, wanted {len(want)}: {counts}")
+    return lines
+
+
+def view_differences(
+    session: Session, tables: Mapping[str, Table], once: Sequence[Mapping[str, Any]], lateness_ms: int
+) -> dict[str, list[str]]:
+    """The differences of all speed views to the oracle, by table, while no model is live.
+
+    ``once`` are the distinct events within the horizon; those that are not late make the sessions.
+    """
+    want = {group.table: tile_rows(group, once) for group in GROUPS.values()}
+    want["sessions"] = session_rows(on_time(once, lateness_ms))
+    want["user_embedding"] = embedding_rows(once)
+    found = {name: differences(stored(session, tables[name]), rows) for name, rows in want.items()}
+    return {name: lines for name, lines in found.items() if lines}

@@ -96,16 +96,16 @@ format: env  ## bring the code into the one format
 ## ---- containers
 
 .PHONY: docker-up
-docker-up: env zip  ## the same platform in containers (needs docker, or DOCKER=podman)
-	docker/up.sh
+docker-up: env jars zip  ## the same platform in containers (docker with compose, or podman)
+	python docker/compose.py up
 
 .PHONY: docker-down
-docker-down:  ## stop the containers and remove their volumes
-	docker/down.sh
+docker-down: env  ## stop the containers and remove their volumes
+	python docker/compose.py down
 
 .PHONY: docker-test
 docker-test: env jars zip  ## build the images and prove the containers, also without a docker engine
-	docker/test.sh
+	python docker/compose.py test
 
 ## ---- tidy
 

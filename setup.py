@@ -72,6 +72,8 @@ setup(
             "mypy>=2.4,<3",
             "import-linter>=2.16,<3",
             "types-PyYAML>=6,<7",
+            # docker/compose.py, where the engine is podman
+            "podman-compose>=1.6,<2",
         ],
     },
     entry_points={"console_scripts": ["dovetail = cli.main:main"]},

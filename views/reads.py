@@ -16,25 +16,35 @@ from cassandra.query import PreparedStatement
 from views.errors import ViewMissing
 from views.schema import Table, identifier
 
+PAGE_ROWS = 5_000
+
 
 async def awaited(response: ResponseFuture) -> list[Any]:
-    """The first page of a driver's response, awaited in the running event loop; raises what the driver raises."""
+    """All rows of a driver's response, awaited in the running event loop; raises what the driver raises."""
     loop = asyncio.get_running_loop()
     result: asyncio.Future[list[Any]] = loop.create_future()
+    read: list[Any] = []
 
-    def settle(rows: Any, error: BaseException | None) -> None:
+    def settle(error: BaseException | None) -> None:
         if result.done():  # the reader gave up at its deadline
             return
         if error is None:
-            result.set_result(list(rows) if rows is not None else [])
+            result.set_result(read)
         else:
             result.set_exception(error)
 
-    def hand_over(rows: Any, error: BaseException | None) -> None:
+    def hand_over(error: BaseException | None) -> None:
         with contextlib.suppress(RuntimeError):  # the loop was closed while the read was under way
-            loop.call_soon_threadsafe(settle, rows, error)
+            loop.call_soon_threadsafe(settle, error)
 
-    response.add_callbacks(lambda rows: hand_over(rows, None), lambda error: hand_over(None, error))
+    def page(rows: Any) -> None:  # in the driver's thread, once for each page
+        read.extend(rows or ())
+        if response.has_more_pages and not result.done():
+            response.start_fetching_next_page()
+        else:
+            hand_over(None)
+
+    response.add_callbacks(page, hand_over)
     return await result
 
 
@@ -69,7 +79,7 @@ class KeyReader:
                 statement = self._prepared.get(cql) or await self._prepare(cql)
                 bound = statement.bind(values)
                 bound.is_idempotent = True
-                bound.fetch_size = None if limit else 50_000
+                bound.fetch_size = PAGE_ROWS
                 return await awaited(self.session.execute_async(bound, timeout=deadline_s))
         except OperationTimedOut as error:
             raise TimeoutError(f"{table.name} did not answer within {deadline_s * 1_000:g} ms") from error

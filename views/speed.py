@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from common.features.groups import FeatureGroup
+from common.sessions import SESSION_GAP_MS
 from views import timestamps
 from views.mutations import Mutation, RangeDelete, Upsert
 from views.schema import Table
@@ -20,7 +21,8 @@ class SpeedRows:
     """Makes the mutations of one generation.
 
     Rows are mappings with the contract's fields; missing ones are null. ``created_ms`` is the generation's
-    creation (views.versions), ``ttl_s`` replaces the views' declared lifetime where it is given.
+    creation (views.versions), ``ttl_s`` replaces the views' declared lifetime where it is given, ``gap_ms`` is the
+    gap that closes a session.
     """
 
     def __init__(
@@ -29,12 +31,14 @@ class SpeedRows:
         created_ms: int,
         ttl_s: int | None = None,
         clock_ms: Callable[[], int] = wall_clock_ms,
+        gap_ms: int = SESSION_GAP_MS,
     ) -> None:
         self.generation = generation
         self.created_ms = created_ms
         self.tables: dict[str, Table] = tables_of(SPEED.values(), generation)
         self._ttl_s = ttl_s
         self._clock_ms = clock_ms
+        self._gap_ms = gap_ms
 
     def tile(self, group: FeatureGroup, row: Mapping[str, Any]) -> Upsert:
         """A group's tile, whole, as of its ``n``-th event."""
@@ -51,11 +55,11 @@ class SpeedRows:
         """A session that the watermark closed, and the delete of the provisional rows that it swallowed."""
         table = self.tables["sessions"]
         start, end = row["session_start"], row["session_end"]
-        stamp = timestamps.closed_session_timestamp(start, row["events"])
+        stamp = timestamps.closed_session_timestamp(start, row["events"], self._gap_ms)
         closed = self._upsert(table, {**row, "closed": True}, stamp, start)
         if end == start:
             return [closed]
-        swallowed = timestamps.swallowed_sessions_timestamp(end)
+        swallowed = timestamps.swallowed_sessions_timestamp(end, self._gap_ms)
         return [closed, RangeDelete(table, (row["visitor_id"],), start, end, swallowed)]
 
     def embedding(self, row: Mapping[str, Any]) -> Upsert:

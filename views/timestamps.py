@@ -14,9 +14,7 @@ A closed session so always beats its provisional row (n is far below the gap's 1
 its range delete beats every provisional row that began inside it.
 """
 
-from common.features.windows import MINUTE_MS
-
-SESSION_GAP_MS = 30 * MINUTE_MS
+from common.sessions import SESSION_GAP_MS
 
 MICROS = 1_000
 

@@ -4,11 +4,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.features.groups import GROUPS
+from common.sessions import SESSION_GAP_MS
 from views import timestamps
 from views.mutations import RangeDelete, Upsert
 from views.speed import SpeedRows
 
-GAP_MS = timestamps.SESSION_GAP_MS
+GAP_MS = SESSION_GAP_MS
 START = st.integers(1_500_000_000_000, 2_000_000_000_000)
 COUNT = st.integers(1, 1_000_000)
 

@@ -4,15 +4,13 @@ A rule looks at one row alone, so rows from the cut on are cleansed too and wait
 lies before the cut. Only rows that came to bronze since the last run are read.
 """
 
-from dataclasses import dataclass as plain_dataclass
 from typing import Any
 
 from pydantic.dataclasses import dataclass
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as f
 
-from common.contracts.events import EVENT_TYPES
-from common.features.expressions import Expr, event
+from common.rules import RULES
 from jobs.spark.args import ARGUMENTS, JobArgs
 from jobs.spark.run import run
 from jobs.spark.tables import Lake
@@ -21,29 +19,6 @@ from jobs.spark.tables import Lake
 @dataclass(frozen=True, kw_only=True, config=ARGUMENTS)
 class Args(JobArgs):
     """Cleanse bronze events into silver/cleansed and quarantine/events."""
-
-
-@plain_dataclass(frozen=True)
-class Rule:
-    """A row rule: ``holds`` is true for a good row; false and null both break it."""
-
-    name: str
-    holds: Expr
-
-
-_SALE = event.type.is_in("purchase", "refund")
-
-RULES: tuple[Rule, ...] = (
-    Rule("event_type_is_declared", event.type.is_in(*sorted(EVENT_TYPES))),
-    Rule("visitor_is_named", event.visitor_id != ""),
-    Rule("sale_has_item", ~_SALE | ~event.item_id.is_null()),
-    Rule("sale_has_order", ~_SALE | ~event.order_id.is_null()),
-    Rule("sale_price_is_positive", ~_SALE | (~event.price.is_null() & (event.price * 1 > 0))),
-    Rule("sale_quantity_is_positive", ~_SALE | (~event.quantity.is_null() & (event.quantity > 0))),
-    Rule("price_is_not_negative", event.price.is_null() | (event.price * 1 >= 0)),
-    Rule("ingested_after_it_happened", event.ingest_ms - event.time >= -300_000),
-)
-"""The rules in the order they are tried; a row is filed under the first it breaks."""
 
 
 def judged(events: DataFrame) -> DataFrame:

@@ -1,0 +1,46 @@
+"""Row rules: what an admitted event must meet beyond its shape, declared once for both layers.
+
+Batch files a row under the first rule it breaks (quarantine); speed leaves the same rows out of its views. Admission
+refuses what is no event at all; a rule turns away an event that is well formed and still not to be counted.
+"""
+
+from dataclasses import dataclass
+
+from common.contracts.events import EVENT_TYPES
+from common.features.expressions import Expr, event
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A row rule: ``holds`` is true for a good row; false and null both break it."""
+
+    name: str
+    holds: Expr
+
+
+_SALE = event.type.is_in("purchase", "refund")
+
+RULES: tuple[Rule, ...] = (
+    Rule("event_type_is_declared", event.type.is_in(*sorted(EVENT_TYPES))),
+    Rule("visitor_is_named", event.visitor_id != ""),
+    Rule("sale_has_item", ~_SALE | ~event.item_id.is_null()),
+    Rule("sale_has_order", ~_SALE | ~event.order_id.is_null()),
+    Rule("sale_price_is_positive", ~_SALE | (~event.price.is_null() & (event.price * 1 > 0))),
+    Rule("sale_quantity_is_positive", ~_SALE | (~event.quantity.is_null() & (event.quantity > 0))),
+    Rule("price_is_not_negative", event.price.is_null() | (event.price * 1 >= 0)),
+    Rule("ingested_after_it_happened", event.ingest_ms - event.time >= -300_000),
+)
+"""The rules in the order they are tried."""
+
+
+def all_hold(rules: tuple[Rule, ...] = RULES) -> Expr:
+    """The condition that a row meets every rule."""
+    found = rules[0].holds
+    for rule in rules[1:]:
+        found = found & rule.holds
+    return found
+
+
+def first_broken(row: dict, rules: tuple[Rule, ...] = RULES) -> str | None:
+    """The name of the first rule that an event breaks; None where it meets all."""
+    return next((rule.name for rule in rules if rule.holds.evaluate(row) is not True), None)

@@ -100,6 +100,9 @@ class Kafka(_Section):
     bootstrap: HostPorts
     events_topic: Text
     rejected_topic: Text
+    partitions: Positive
+    replication: Positive
+    retention_days: Positive
 
 
 class Cassandra(_Section):

@@ -2,7 +2,9 @@
 
 import distutils.core  # setuptools' own, once it is imported
 import sys
+from typing import Any
 
 import setuptools  # noqa: F401
 
-sys.stdout.write("\n".join(distutils.core.run_setup("setup.py", stop_after="init").install_requires) + "\n")
+distribution: Any = distutils.core.run_setup("setup.py", stop_after="init")
+sys.stdout.write("\n".join(distribution.install_requires) + "\n")

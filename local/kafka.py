@@ -21,6 +21,9 @@ DAY_MS = 86_400_000
 RETENTION_DAYS = 7
 """Both topics hold raw ids, so what they keep is short and stated."""
 
+MAX_RECORD_BYTES = 4 << 20
+"""More than the gate takes (1 MiB), so that an oversize record reaches the gate and is accounted for."""
+
 _CONFIG = """\
 process.roles=broker,controller
 node.id=1
@@ -101,44 +104,61 @@ class Kafka:
         config: Mapping[str, str] | None = None,
     ) -> None:
         """Create a topic unless it exists; raises ``ServerUnavailable`` if the broker refuses."""
-        wanted = NewTopic(
-            name,
-            num_partitions=partitions,
-            replication_factor=1,
-            config={"retention.ms": str(int(retention_days * DAY_MS)), **(config or {})},
-        )
-        admin = self._admin()
-        if name in admin.list_topics(timeout=10).topics:
-            return
-        try:
-            admin.create_topics([wanted], operation_timeout=30)[name].result(timeout=40)
-        except KafkaException as error:
-            raise ServerUnavailable(f"Kafka at {self.address} did not create topic '{name}': {error}") from error
-        deadline = time.monotonic() + 30
-        # created is not yet led: a producer that comes too early waits out a whole metadata interval
-        while not self._is_led(admin, name, partitions):
-            if time.monotonic() > deadline:
-                raise ServerUnavailable(f"waited 30 s for Kafka to elect leaders of topic '{name}'")
-            time.sleep(0.05)
+        create_topic(self.address, name, partitions, retention_days=retention_days, config=config)
 
     def create_topics(self, partitions: int = 2) -> None:
         """Create the platform's topics."""
         for name in (EVENTS, REJECTIONS):
             self.create_topic(name, partitions)
 
-    def _admin(self) -> AdminClient:
-        return AdminClient({"bootstrap.servers": self.address, "log_level": 2})
-
     def _answers(self) -> bool:
         if not is_open(self.port):
             return False
         try:
-            return bool(self._admin().list_topics(timeout=2).brokers)
+            return bool(_admin(self.address).list_topics(timeout=2).brokers)
         except KafkaException:
             return False
 
-    @staticmethod
-    def _is_led(admin: AdminClient, name: str, partitions: int) -> bool:
-        topic = admin.list_topics(name, timeout=10).topics.get(name)
-        led = [one for one in topic.partitions.values() if one.leader >= 0] if topic is not None else []
-        return len(led) == partitions
+
+def create_topic(
+    address: str,
+    name: str,
+    partitions: int,
+    replication: int = 1,
+    retention_days: float = RETENTION_DAYS,
+    config: Mapping[str, str] | None = None,
+) -> bool:
+    """Create a topic on the brokers at ``address`` and wait until it is led; return False where it exists.
+
+    Raises ``ServerUnavailable`` if no broker answers, or the broker refuses.
+    """
+    wanted = NewTopic(
+        name,
+        num_partitions=partitions,
+        replication_factor=replication,
+        config={"retention.ms": str(int(retention_days * DAY_MS)), **(config or {})},
+    )
+    admin = _admin(address)
+    try:
+        if name in admin.list_topics(timeout=10).topics:
+            return False
+        admin.create_topics([wanted], operation_timeout=30)[name].result(timeout=40)
+    except KafkaException as error:
+        raise ServerUnavailable(f"Kafka at {address} did not create topic '{name}': {error}") from error
+    deadline = time.monotonic() + 30
+    # created is not yet led: a producer that comes too early waits out a whole metadata interval
+    while not _is_led(admin, name, partitions):
+        if time.monotonic() > deadline:
+            raise ServerUnavailable(f"waited 30 s for Kafka to elect leaders of topic '{name}'")
+        time.sleep(0.05)
+    return True
+
+
+def _admin(address: str) -> AdminClient:
+    return AdminClient({"bootstrap.servers": address, "log_level": 2})
+
+
+def _is_led(admin: AdminClient, name: str, partitions: int) -> bool:
+    topic = admin.list_topics(name, timeout=10).topics.get(name)
+    led = [one for one in topic.partitions.values() if one.leader >= 0] if topic is not None else []
+    return len(led) == partitions

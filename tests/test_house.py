@@ -68,7 +68,7 @@ def test_import_rules_hold() -> None:
 
 
 # Written in pieces, so that this file does not find itself.
-MACHINE_PATH = re.compile(r"(?:^|[^\w.$)}\]-])/(?:wor" + r"k|roo" + r"t|farm|home/\w)" + r"(?:/|\b)|/tm" + r"p/[a-z]")
+MACHINE_PATH = re.compile(r"(?:^|[^\w.$<)}\]-])/(?:wor" + r"k|roo" + r"t|farm|home/\w)" + r"(?:/|\b)|/tm" + r"p/[a-z]")
 REGISTRY_HOST = re.compile(
     r"https?://[\w.-]*(?:maven|pypi|artifactory|nexus|docker\.io|ghcr\.io|quay\.io)[\w.-]*", re.I
 )

@@ -13,6 +13,8 @@ from common.errors import ConfigError, run_main
 # `dovetail --help` imports nothing.
 COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("cli.doctor", "Check what this machine has, and say what is missing."),
+    "status": ("cli.ask", "Say what is running and which views are live."),
+    "why": ("cli.ask", "Explain an answer: why a user gets this list, or one item."),
     "submit": ("cli.jobs", "Run a job where the configuration says."),
     "render": ("cli.jobs", "Print the exact command line that `submit` runs."),
     "jobs": ("cli.jobs", "List the jobs with owner and schedule."),

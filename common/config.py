@@ -158,6 +158,10 @@ class Flink(_Section):
     settings: dict[str, Scalar]
 
 
+class Serving(_Section):
+    url: Text
+
+
 class Job(_Section):
     """What ``conf/jobs/<job>.yaml`` says of one job."""
 
@@ -183,6 +187,7 @@ class Config(_Section):
     pseudonym: Pseudonym
     spark: Spark
     flink: Flink
+    serving: Serving
     job: Job | None = None
 
 

@@ -1,0 +1,292 @@
+"""The service behind the routes: reads, merges, answers. One object for the life of the application."""
+
+import json
+import uuid
+from typing import Any
+
+import numpy as np
+
+from common.admission import Policy
+from common.embedding import unpack_recommendations
+from common.errors import ContractError
+from serving.answers import (
+    Age,
+    Basis,
+    Item,
+    ItemList,
+    LastItem,
+    Profile,
+    Recommendations,
+    Rfm,
+    Segment,
+    Segments,
+    SessionRow,
+)
+from serving.catalogue import Catalogue
+from serving.live import STORE_ERRORS, Live, LiveViews
+from serving.metrics import Metrics
+from serving.popularity import PopularityRefresher
+from serving.reasons import Reason
+from serving.recommend import recommend, trending_items
+from serving.settings import Settings
+from serving.stores import (
+    ACTIVITY,
+    EMBEDDING,
+    FOR_LIST,
+    FOR_PROFILE,
+    FOR_SEGMENTS,
+    PROFILE,
+    SESSIONS,
+    VisitorReads,
+    VisitorRows,
+)
+from serving.visitor import Visitor, batch_tiles, feature_windows, merge_visitor, now_ms
+from views.errors import ViewMissing
+
+
+class UnknownVisitor(Exception):
+    """Neither layer has heard of the visitor."""
+
+
+class UnknownItem(Exception):
+    """The item is in no catalogue."""
+
+
+class Service:
+    """Answers about visitors and items."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        policy: Policy,
+        live: LiveViews,
+        reads: VisitorReads,
+        popularity: PopularityRefresher,
+        metrics: Metrics,
+    ) -> None:
+        self.settings = settings
+        self.policy = policy
+        self.live = live
+        self.reads = reads
+        self.popularity = popularity
+        self.metrics = metrics
+
+    async def recommendations(self, kind: str, raw_id: str, n: int, explained: bool) -> Recommendations:
+        """A list for whoever asks: of a visitor unknown to both layers, the later levels of the chain."""
+        live, rows = await self._rows(kind, raw_id, FOR_LIST)
+        visitor = merge_visitor(rows, live, now_ms())
+        scores = self.popularity.scores(live.catalogue) if live.catalogue is not None else None
+        listed = recommend(visitor, live, self.popularity.value, scores, self.settings.ranking, n, explained)
+        self.metrics.levels.labels(listed.level).inc()
+        return Recommendations(
+            **self._basis(live, listed.sources, visitor.missing, visitor.newest_speed_ms),
+            recommendation_id=uuid.uuid4().hex,
+            level=listed.level,
+            items=listed.items,
+            explanation=listed.explanation if explained else None,
+        )
+
+    async def profile(self, kind: str, raw_id: str) -> Profile:
+        """Everything both layers know of a visitor; raises UnknownVisitor where that is nothing."""
+        live, rows = await self._rows(kind, raw_id, FOR_PROFILE)
+        at = now_ms()
+        visitor = merge_visitor(rows, live, at)
+        self._require_known(rows)
+        features = feature_windows(live, batch_tiles(rows.profile), rows.activity, at)
+        sources = [PROFILE] if visitor.has_profile else []
+        for name, found in ((EMBEDDING, rows.embeddings), (ACTIVITY, rows.activity), (SESSIONS, rows.sessions)):
+            sources += [name] if found else []
+        total = sum(visitor.interests.values())
+        return Profile(
+            **self._basis(live, sources, rows.missing, visitor.newest_speed_ms),
+            visitor_id=self.policy.pseudonym(kind, raw_id),
+            features=features,
+            interests=[
+                {"category": category, "mass": round(mass, 6), "share": round(mass / total, 4) if total else 0.0}
+                for category, mass in sorted(visitor.interests.items(), key=lambda pair: (-pair[1], pair[0]))
+            ],
+            rfm=_rfm(rows.profile),
+            segment=_segment(live, rows.profile),
+            sessions=[_session(row) for row in rows.sessions],
+            sessions_before_cut=rows.profile.sessions if rows.profile else None,
+            last_items=_last_items(live.catalogue, visitor),
+        )
+
+    async def segments(self, kind: str, raw_id: str) -> Segments:
+        """The segments of a visitor; raises UnknownVisitor where batch has no profile of it."""
+        live, rows = await self._rows(kind, raw_id, FOR_SEGMENTS)
+        self._require_known(rows)
+        segment = _segment(live, rows.profile)
+        return Segments(
+            **self._basis(live, [PROFILE] if rows.profile else [], rows.missing, None),
+            visitor_id=self.policy.pseudonym(kind, raw_id),
+            segments=[segment] if segment else [],
+            rfm=_rfm(rows.profile),
+        )
+
+    async def similar(self, item_id: str, n: int) -> ItemList:
+        """Items like one: the batch layer's list, else the nearest by the model's factors.
+
+        Raises UnknownItem where neither the view nor the model knows the item.
+        """
+        live, row, missing = await self._item(item_id)
+        catalogue = live.catalogue
+        index = catalogue.model.index.get(item_id) if catalogue else None
+        if row is None and index is None:
+            raise UnknownItem
+        why = [Reason("acted", "Similar to what you look at", 1.0, item_id=item_id)]
+        sources: list[str] = []
+        items: list[Item] = []
+        if catalogue is not None and row is not None and row.similar and row.model_version == catalogue.version:
+            indexes, scores = unpack_recommendations(row.similar)
+            items = [_bare(catalogue, int(i), float(s), why) for i, s in zip(indexes[:n], scores[:n], strict=True)]
+            sources = ["batch.items"]
+        elif catalogue is not None and index is not None:
+            cosine = catalogue.model.unit @ catalogue.model.unit[index]
+            cosine[index] = -np.inf
+            best = np.argsort(-cosine, kind="stable")[:n]
+            items = [_bare(catalogue, int(i), float(cosine[i]), why) for i in best if np.isfinite(cosine[i])]
+            sources = ["batch.model"]
+        one: Item | None = None
+        if catalogue is not None and index is not None:
+            one = _bare(catalogue, index, 1.0, [])
+        elif row is not None:
+            price = None if row.price is None else float(row.price)
+            one = Item(item_id=item_id, title=row.title, category=row.category, price=price, score=1.0, reasons=[])
+        return ItemList(**self._basis(live, sources, missing, None), items=items, item=one)
+
+    def trending(self, n: int) -> ItemList:
+        """What is popular now, as of the last refresh."""
+        live = self.live.value
+        items = trending_items(self.popularity.value, live.catalogue, n)
+        return ItemList(**self._basis(live, ["popularity"] if items else [], (), None), items=items)
+
+    async def _rows(self, kind: str, raw_id: str, wanted: tuple[str, ...]) -> tuple[Live, VisitorRows]:
+        """A visitor's rows, and what was live when they were read.
+
+        A table that is gone means that the pointer went on by more than the kept versions: look again, once.
+        """
+        visitor_id = self.policy.pseudonym(kind, raw_id)
+        live = self.live.value
+        rows = await self.reads.visitor(live, visitor_id, wanted)
+        if rows.gone:
+            try:
+                live = await self.live.refresh()
+            except STORE_ERRORS:
+                return live, rows
+            rows = await self.reads.visitor(live, visitor_id, wanted)
+        return live, rows
+
+    async def _item(self, item_id: str) -> tuple[Live, Any, list[str]]:
+        """The item view's row, what was live, and what was missing; looks again once where the table is gone."""
+        live = self.live.value
+        try:
+            try:
+                return live, await self.reads.item(live, item_id), []
+            except ViewMissing:
+                live = await self.live.refresh()
+                return live, await self.reads.item(live, item_id), []
+        except STORE_ERRORS:
+            return live, None, ["batch.items"]
+
+    def _basis(
+        self, live: Live, sources: list[str], missing: tuple[str, ...] | list[str], newest_speed_ms: int | None
+    ) -> dict[str, Any]:
+        at = now_ms()
+        lacks_model = live.batch is not None and bool(live.batch.model_version) and live.catalogue is None
+        lacking = [*missing, *(["batch.model"] if lacks_model else [])]
+        if lacking:
+            self.metrics.degraded.inc()
+        basis = Basis(
+            degraded=bool(lacking),
+            missing=lacking,
+            sources=sources,
+            age_ms=Age(
+                batch=None if live.cut_ms is None else at - live.cut_ms,
+                speed=None if newest_speed_ms is None else at - newest_speed_ms,
+            ),
+            view_version=live.view_version,
+            generation=live.generation,
+            model_version=live.catalogue.version if live.catalogue else None,
+        )
+        return {name: getattr(basis, name) for name in Basis.__struct_fields__}
+
+    @staticmethod
+    def _require_known(rows: VisitorRows) -> None:
+        known = rows.profile or rows.embeddings or rows.interest or rows.activity or rows.sessions
+        if not known and not rows.missing:
+            raise UnknownVisitor
+
+
+def playground_visitors(settings: Settings) -> list[dict[str, str]]:
+    """The sample visitors of the playground's file; empty without one. Raises ContractError where it is not one."""
+    path = settings.playground_visitors
+    if path is None or not path.is_file():
+        return []
+    try:
+        rows = json.loads(path.read_text())
+        return [
+            {"id": str(row["id"]), "kind": str(row.get("kind", "user")), "label": str(row.get("label", row["id"]))}
+            for row in rows
+        ]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ContractError(f"{path} is not a list of visitors with id, kind and label") from error
+
+
+def _bare(catalogue: Catalogue, index: int, score: float, reasons: list[Reason]) -> Item:
+    model = catalogue.model
+    return Item(
+        item_id=model.item_ids[index],
+        title=model.titles[index],
+        category=model.categories[index],
+        price=catalogue.price(index),
+        score=round(score, 6),
+        reasons=reasons,
+    )
+
+
+def _rfm(profile: Any) -> Rfm | None:
+    if profile is None or profile.recency_days is None:
+        return None
+    return Rfm(
+        recency_days=profile.recency_days,
+        frequency=profile.frequency,
+        monetary=str(profile.monetary),
+        scores=profile.rfm,
+    )
+
+
+def _segment(live: Live, profile: Any) -> Segment | None:
+    if profile is None or profile.segment_id is None:
+        return None
+    known = live.segments.get(profile.segment_id)
+    return Segment(segment_id=profile.segment_id, segment=profile.segment, size=known.size if known else None)
+
+
+def _session(row: Any) -> SessionRow:
+    return SessionRow(
+        session_start=row.session_start,
+        session_end=row.session_end,
+        events=row.events or 0,
+        pages=row.pages or 0,
+        items=row.items or 0,
+        categories=row.categories or 0,
+        spend=str(row.spend or 0),
+        intent=row.intent or 0,
+        closed=bool(row.closed),
+    )
+
+
+def _last_items(catalogue: Catalogue | None, visitor: Visitor) -> list[LastItem]:
+    index = catalogue.model.index if catalogue else {}
+    titles = catalogue.model.titles if catalogue else ()
+    return [
+        LastItem(
+            item_id=entry.item_id,
+            title=titles[index[entry.item_id]] if entry.item_id in index else None,
+            weight=entry.weight,
+            event_ms=entry.event_ms,
+            layer="speed" if entry.event_id in visitor.live_events else "batch",
+        )
+        for entry in reversed(visitor.history)
+    ]

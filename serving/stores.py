@@ -1,0 +1,109 @@
+"""The reads of one visitor: one profile row and the speed rows, at once, each with its deadline."""
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from serving.live import STORE_ERRORS, Live
+from serving.metrics import Metrics
+from views.errors import ViewMissing
+from views.reads import KeyReader
+from views.schema import Table
+
+PROFILE = "batch.profile"
+EMBEDDING = "speed.user_embedding"
+INTEREST = "speed.tiles_interest"
+ACTIVITY = "speed.tiles_activity"
+SESSIONS = "speed.sessions"
+
+FOR_LIST = (PROFILE, EMBEDDING, INTEREST)
+FOR_PROFILE = (PROFILE, EMBEDDING, INTEREST, ACTIVITY, SESSIONS)
+FOR_SEGMENTS = (PROFILE,)
+
+SESSIONS_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class VisitorRows:
+    """What the store said of one visitor; ``missing`` are the calls that failed or came too late."""
+
+    profile: Any = None
+    embeddings: Sequence[Any] = ()
+    interest: Sequence[Any] = ()
+    activity: Sequence[Any] = ()
+    sessions: Sequence[Any] = ()
+    missing: tuple[str, ...] = ()
+    gone: bool = False
+    """Whether a table was not there any more: the pointer has moved on."""
+
+
+class VisitorReads(Protocol):
+    """Where a visitor's rows come from: the one edge between answers and stores."""
+
+    async def visitor(self, live: Live, visitor_id: str, wanted: Sequence[str]) -> VisitorRows:
+        """The wanted rows of a visitor. Never raises for a store that is away: that is said in ``missing``."""
+        ...
+
+    async def item(self, live: Live, item_id: str) -> Any:
+        """The item view's row, None where there is none. Raises one of STORE_ERRORS."""
+        ...
+
+
+class CassandraReads:
+    """Reads from the views."""
+
+    def __init__(self, reader: KeyReader, deadline_s: float, metrics: Metrics) -> None:
+        self._reader = reader
+        self._deadline_s = deadline_s
+        self._metrics = metrics
+
+    async def visitor(self, live: Live, visitor_id: str, wanted: Sequence[str]) -> VisitorRows:
+        """The wanted rows of a visitor, all read at once; what is not live yet is empty and not missing."""
+        calls: dict[str, Awaitable[Any]] = {}
+        key = (visitor_id,)
+        for name in wanted:
+            layer, _, view = name.partition(".")
+            table = (live.batch_tables if layer == "batch" else live.speed_tables).get(view)
+            if table is not None:
+                calls[name] = self._timed(name, self._call(name, table, key, live.since_ms))
+        results = await asyncio.gather(*calls.values(), return_exceptions=True)
+        good: dict[str, Sequence[Any]] = {}
+        missing: list[str] = []
+        gone = False
+        for name, result in zip(calls, results, strict=True):
+            if not isinstance(result, BaseException):
+                good[name] = result
+            elif isinstance(result, STORE_ERRORS):
+                missing.append(name)
+                gone = gone or isinstance(result, ViewMissing)
+                self._metrics.store_failures.labels(name, type(result).__name__).inc()
+            else:
+                raise result
+        profile = good.get(PROFILE, ())
+        return VisitorRows(
+            profile=profile[0] if profile else None,
+            embeddings=good.get(EMBEDDING, ()),
+            interest=good.get(INTEREST, ()),
+            activity=good.get(ACTIVITY, ()),
+            sessions=good.get(SESSIONS, ()),
+            missing=tuple(missing),
+            gone=gone,
+        )
+
+    async def item(self, live: Live, item_id: str) -> Any:
+        """The item view's row, None where there is none or nothing is published."""
+        table = live.batch_tables.get("items")
+        if table is None:
+            return None
+        return await self._timed("batch.items", self._reader.row(table, (item_id,), self._deadline_s))
+
+    def _call(self, name: str, table: Table, key: tuple[str], since_ms: int) -> Awaitable[list[Any]]:
+        if name in (INTEREST, ACTIVITY):
+            return self._reader.partition(table, key, self._deadline_s, since=since_ms)
+        limit = SESSIONS_SHOWN if name == SESSIONS else None
+        return self._reader.partition(table, key, self._deadline_s, limit=limit)
+
+    async def _timed(self, name: str, call: Awaitable[Any]) -> Any:
+        with self._metrics.store_seconds.labels(name).time():
+            return await call

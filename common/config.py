@@ -158,6 +158,10 @@ class Flink(_Section):
     settings: dict[str, Scalar]
 
 
+class Mlflow(_Section):
+    tracking_uri: str
+
+
 class Serving(_Section):
     url: Text
 
@@ -187,6 +191,7 @@ class Config(_Section):
     pseudonym: Pseudonym
     spark: Spark
     flink: Flink
+    mlflow: Mlflow
     serving: Serving
     job: Job | None = None
 

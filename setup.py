@@ -14,6 +14,7 @@ PACKAGES = [
     "serving",
     "local",
     "local.demo",
+    "local.simulator",
     "cli",
 ]
 

@@ -136,7 +136,11 @@ def create_topic(
         name,
         num_partitions=partitions,
         replication_factor=replication,
-        config={"retention.ms": str(int(retention_days * DAY_MS)), **(config or {})},
+        config={
+            "retention.ms": str(int(retention_days * DAY_MS)),
+            "max.message.bytes": str(MAX_RECORD_BYTES),
+            **(config or {}),
+        },
     )
     admin = _admin(address)
     try:

@@ -33,6 +33,7 @@ $(STAMP): setup.py requirements.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock pip setuptools wheel
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[test]'
+	ln -sfn "$$($(BIN)/python -c 'import importlib.util; print(importlib.util.find_spec("pyflink").submodule_search_locations[0])')/bin/flink" $(BIN)/flink
 	touch $@
 
 .PHONY: jars

@@ -164,6 +164,8 @@ class Mlflow(_Section):
 
 class Serving(_Section):
     url: Text
+    host: Text
+    port: Port
 
 
 class Job(_Section):
@@ -171,7 +173,7 @@ class Job(_Section):
 
     description: Text
     owner: Text
-    engine: Literal["spark", "flink"]
+    engine: Literal["spark", "flink", "python"]
     entry: Text
     schedule: Annotated[str, AfterValidator(_schedule)]
     after: tuple[str, ...] = ()

@@ -78,7 +78,7 @@ def render(config: Config, name: str, home: Path) -> Command:
     MissingRequirement where a pattern for jars matches nothing.
     """
     job = _job(config, name)
-    place = config.spark.target if job.engine == "spark" else config.flink.target
+    place = {"spark": config.spark.target, "flink": config.flink.target, "python": "local"}[job.engine]
     try:
         function = _TARGETS[job.engine, place]
     except KeyError:
@@ -87,12 +87,15 @@ def render(config: Config, name: str, home: Path) -> Command:
     return function(config, name, job, home)
 
 
-def submit(command: Command, home: Path) -> int:
+def submit(command: Command, home: Path, variables: Mapping[str, str] | None = None) -> int:
     """Run the command in ``home``, its output going where ours goes, and return its exit code.
+
+    ``variables`` are laid over this process's environment.
 
     Raises MissingRequirement where the program, a file or a secret it needs is not there.
     """
-    program = shutil.which(command.argv[0])
+    environment = {**os.environ, **(variables or {})}
+    program = shutil.which(command.argv[0], path=environment.get("PATH"))
     if program is None:
         raise MissingRequirement(f"{command.argv[0]} is not on PATH: run `make env` and put .venv/bin on PATH")
     for file in command.files:
@@ -100,26 +103,31 @@ def submit(command: Command, home: Path) -> int:
             remedy = "make zip" if file.endswith(".zip") else "make jars" if file.endswith(".jar") else "a checkout"
             raise MissingRequirement(f"{file} is missing in {home.name}/: it comes from `{remedy}`")
     for variable in command.secrets:
-        if not os.environ.get(variable):
+        if not environment.get(variable):
             raise MissingRequirement(f"environment variable {variable} is not set: export it before submitting")
-    return subprocess.run(command.argv, executable=program, cwd=home, check=False).returncode
+    return subprocess.run(command.argv, executable=program, cwd=home, env=environment, check=False).returncode
 
 
-def arguments(config: Config, name: str) -> list[tuple[str, str]]:
+def arguments(config: Config, name: str) -> list[tuple[str, ...]]:
     """Return the job's flags and values, in the order of its file: references resolved, empty ones left out.
+
+    A batch job takes ``--flag true``; other programs have bare flags, which ``false`` leaves out.
 
     ``${key}`` stands for the value of another key, which must be set; ``${key?}`` may be empty. An argument of null
     must be given on submission. Raises ConfigError for what is not set.
     """
     job = _job(config, name)
     values = config.model_dump()
-    flags = []
+    flags: list[tuple[str, ...]] = []
     for argument, given in job.arguments.items():
         if given is None:
             raise ConfigError(f"job {name}: argument {argument} is not set: add --arg {argument}=...")
         value = _resolve(given, values, f"job {name}: argument {argument}")
-        if value is not None and value != "" and value != ():
-            flags.append(("--" + argument.replace("_", "-"), _as_text(value)))
+        flag = "--" + argument.replace("_", "-")
+        if isinstance(value, bool) and job.engine != "spark":
+            flags += [(flag,)] if value else []
+        elif value is not None and value != "" and value != ():
+            flags.append((flag, _as_text(value)))
     return flags
 
 
@@ -226,6 +234,19 @@ def _flink_run(config: Config, name: str, job: Job, home: Path, options: list[tu
     return line.command(_here([*jars, config.zip, entry]), _secrets(flags))
 
 
+# ---- Python alone
+
+
+@target("python", "local")
+def python_local(config: Config, name: str, job: Job, home: Path) -> Command:
+    """A program without an engine, here, until it ends: the serving layer."""
+    line = _Line(["python", "-m", job.entry])
+    flags = arguments(config, name)
+    for flag in flags:
+        line.add(*flag)
+    return line.command([], _secrets(flags))
+
+
 # ---- the parts
 
 
@@ -265,8 +286,8 @@ def _here(paths: Sequence[str]) -> list[str]:
     return [path for path in paths if not _is_uri(path) and not Path(path).is_absolute()]
 
 
-def _secrets(flags: Sequence[tuple[str, str]]) -> list[str]:
-    return list(dict.fromkeys(value for flag, value in flags if flag.endswith("-env")))
+def _secrets(flags: Sequence[tuple[str, ...]]) -> list[str]:
+    return list(dict.fromkeys(flag[1] for flag in flags if flag[0].endswith("-env")))
 
 
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][\w.]*)(\??)\}")

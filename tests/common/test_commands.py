@@ -62,8 +62,11 @@ def test_every_job_has_a_file_in_conf_and_every_file_a_job() -> None:
 @pytest.mark.parametrize("job", JOBS)
 def test_the_job_understands_its_arguments(job: str) -> None:
     settings = resolve("local", job)
-    assert settings.job is not None and (ROOT / settings.job.entry).is_file()
+    assert settings.job is not None and (ROOT / settings.job.entry).exists()
     words = [word for flag in submit.arguments(settings, job) for word in flag]
+    if settings.job.engine == "python":
+        importlib.import_module(f"{settings.job.entry}.__main__").parser().parse_args(words)
+        return
     module = importlib.import_module(settings.job.entry.removesuffix(".py").replace("/", "."))
     if settings.job.engine == "spark":
         from jobs.spark.args import parse

@@ -119,6 +119,11 @@ def test_flink_local_needs_no_jobmanager(home: Path) -> None:
     assert after(words, "--target") == "local" and "--jobmanager" not in words
 
 
+def test_a_bare_flag_is_there_or_not(home: Path) -> None:
+    words = command(home, "stream", "job.arguments.bounded=true", "job.arguments.explain=false").argv
+    assert words[-1] == "--bounded" and "--explain" not in words
+
+
 def test_a_submitter_may_live_elsewhere(home: Path) -> None:
     words = command(home, "stream", "flink.command=docker compose exec -T flink flink", "flink.jars=[]").argv
     assert words[:7] == ("docker", "compose", "exec", "-T", "flink", "flink", "run")

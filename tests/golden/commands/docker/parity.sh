@@ -1,0 +1,19 @@
+spark-submit \
+  --master spark://spark-master:7077 \
+  --name 'dovetail parity' \
+  --driver-memory 1g \
+  --deploy-mode client \
+  --executor-memory 1g \
+  --executor-cores 2 \
+  --total-executor-cores 2 \
+  --conf spark.pyspark.driver.python=python3 \
+  --conf spark.pyspark.python=python3 \
+  --jars build/jars/delta/delta-spark.jar,build/jars/delta/unitycatalog-client.jar \
+  --py-files dist/dovetail.zip \
+  jobs/parity.py \
+  --lake /var/lib/dovetail/lake \
+  --cut 2026-11-20T00:00:00Z \
+  --cassandra cassandra:9042 \
+  --keyspace dovetail \
+  --topic events \
+  --threshold 0.0

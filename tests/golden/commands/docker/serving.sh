@@ -1,0 +1,12 @@
+python -m serving \
+  --host 0.0.0.0 \
+  --port 8000 \
+  --cassandra cassandra:9042 \
+  --keyspace dovetail \
+  --kafka kafka:9092 \
+  --events-topic events \
+  --rejected-topic events.rejected \
+  --lake /var/lib/dovetail/lake \
+  --pseudonym-key-env DOVETAIL_PSEUDONYM_KEY \
+  --pseudonym-key-id k1 \
+  --create-schema

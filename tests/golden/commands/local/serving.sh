@@ -1,0 +1,12 @@
+python -m serving \
+  --host 127.0.0.1 \
+  --port 8000 \
+  --cassandra 127.0.0.1:9042 \
+  --keyspace dovetail \
+  --kafka 127.0.0.1:9092 \
+  --events-topic events \
+  --rejected-topic events.rejected \
+  --lake build/lake \
+  --pseudonym-key-env DOVETAIL_PSEUDONYM_KEY \
+  --pseudonym-key-id k1 \
+  --create-schema

@@ -1,0 +1,14 @@
+python -m serving \
+  --host 0.0.0.0 \
+  --port 8000 \
+  --cassandra cassandra-1.example:9042,cassandra-2.example:9042,cassandra-3.example:9042 \
+  --keyspace dovetail \
+  --cassandra-user-env DOVETAIL_CASSANDRA_USER \
+  --cassandra-password-env DOVETAIL_CASSANDRA_PASSWORD \
+  --kafka kafka-1.example:9092,kafka-2.example:9092,kafka-3.example:9092 \
+  --events-topic events \
+  --rejected-topic events.rejected \
+  --lake /srv/dovetail/lake \
+  --pseudonym-key-env DOVETAIL_PSEUDONYM_KEY \
+  --pseudonym-key-id k1 \
+  --create-schema

@@ -1,12 +1,14 @@
-"""Jobs: list, render and submit them."""
+"""Jobs: list, render and submit them, and run the nightly chain."""
 
 import sys
+import time
 
 import click
 import yaml
 
 from cli.options import F, home, settings
 from common import config, submit
+from common.errors import ConfigError
 
 
 @click.command("jobs")
@@ -76,3 +78,38 @@ def _command(
     if cut:
         chosen.append(f"run.cut={cut}")
     return submit.render(config.load(env, job, chosen), job, home())
+
+
+@click.command("nightly")
+@click.option("--cut", required=True, help="The instant up to which the run covers events, UTC, on an hour's border.")
+@click.option("--from", "first", metavar="JOB", help="Begin with this job: what ran before it is there already.")
+@click.option("--skip", metavar="JOB", multiple=True, help="Leave a job out, for example land where no stream runs.")
+@settings
+def nightly_command(cut: str, first: str | None, skip: tuple[str, ...], env: str, overrides: tuple[str, ...]) -> int:
+    """Run the nightly chain: every scheduled job in its order, each by its own submission, up to the first failure."""
+    chain = chosen(config.in_order(), first, skip)
+    commands = [(name, _command(name, cut, (), env, overrides)) for name in chain]
+    begun = time.monotonic()
+    for number, (name, command) in enumerate(commands, 1):
+        click.echo(f"[{number}/{len(commands)}] {name} ...", err=True)
+        since = time.monotonic()
+        code = submit.submit(command, home())
+        if code != 0:
+            click.echo(
+                f"error: {name} ended with code {code}; nothing after it ran. Mend the cause, then go on with:"
+                f" dovetail nightly --cut {cut} --from {name}",
+                err=True,
+            )
+            return code
+        click.echo(f"[{number}/{len(commands)}] {name}: {time.monotonic() - since:.0f} s", err=True)
+    click.echo(f"{len(commands)} jobs, {time.monotonic() - begun:.0f} s", err=True)
+    return 0
+
+
+def chosen(chain: list[str], first: str | None, skip: tuple[str, ...]) -> list[str]:
+    """Return the part of the chain that is wanted; raises ConfigError for a name that it does not have."""
+    for name in (*([first] if first else []), *skip):
+        if name not in chain:
+            raise ConfigError(f"{name} is not in the nightly chain: {', '.join(chain)}")
+    begin = chain.index(first) if first else 0
+    return [name for name in chain[begin:] if name not in skip]

@@ -2,7 +2,7 @@
 
 import click
 
-from cli.options import home
+from cli.options import home, settings
 from common import bundle, config
 
 
@@ -20,3 +20,15 @@ def bundle_command() -> None:
     """Build dist/dovetail.zip, what goes to the clusters."""
     path = config.load("local").zip
     click.echo(f"{bundle.build(home(), home() / path).relative_to(home())}", err=True)
+
+
+@click.command("topics")
+@settings
+def topics_command(env: str, overrides: tuple[str, ...]) -> None:
+    """Create the topics where they are missing; those that exist are left as they are."""
+    from local.kafka import create_topic
+
+    kafka = config.load(env, None, overrides).kafka
+    for name in (kafka.events_topic, kafka.rejected_topic):
+        made = create_topic(kafka.bootstrap, name, kafka.partitions, kafka.replication, kafka.retention_days)
+        click.echo(f"{name}: {'created' if made else 'is there'}")

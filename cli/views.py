@@ -1,0 +1,56 @@
+"""The views' versions: what there is, what is live, and how to change that."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+from cassandra.cluster import Session
+
+from cli.options import settings
+from common import config
+from common.config import Config
+from views.connect import ClusterSpec, connect, disconnect
+from views.pointer import BATCH, SPEED, read_pointer
+from views.versions import BatchVersions, Generations, list_versions
+
+
+@contextmanager
+def session_of(settings: Config) -> Iterator[Session]:
+    """A session with the environment's Cassandra, ended with the block."""
+    where = settings.cassandra
+    session = connect(ClusterSpec.parse(where.contact, where.keyspace, where.user_env, where.password_env))
+    try:
+        yield session
+    finally:
+        disconnect(session)
+
+
+@click.command("views")
+@settings
+def views_command(env: str, overrides: tuple[str, ...]) -> None:
+    """List the batch versions and speed generations, and which is live."""
+    with session_of(config.load(env, None, overrides)) as session:
+        for layer, what in ((BATCH, "batch version"), (SPEED, "speed generation")):
+            pointer = read_pointer(session, layer)
+            for version in list_versions(session, layer):
+                mark = "live" if pointer is not None and pointer.live == version.name else version.state
+                click.echo(f"{what:<18}{version.name:<18}{mark}")
+
+
+@click.command("live")
+@click.argument("generation")
+@settings
+def live_command(generation: str, env: str, overrides: tuple[str, ...]) -> None:
+    """Make a GENERATION of the speed views live, once its stream has caught up."""
+    with session_of(config.load(env, None, overrides)) as session:
+        pointer = Generations(session).make_live(generation)
+    click.echo(f"generation {pointer.live} is live")
+
+
+@click.command("rollback")
+@settings
+def rollback_command(env: str, overrides: tuple[str, ...]) -> None:
+    """Make the batch version before the live one live again."""
+    with session_of(config.load(env, None, overrides)) as session:
+        pointer = BatchVersions(session).rollback()
+    click.echo(f"version {pointer.live} is live")

@@ -1,0 +1,72 @@
+"""Jobs on the command line: the printed line is the one that runs, and the chain stops at the first failure."""
+
+from pathlib import Path
+
+import pytest
+
+from cli import jobs
+from cli.main import main
+from common import config
+from common.errors import ConfigError
+from common.submit import Command
+
+CUT = "2026-11-20T00:00:00Z"
+
+
+@pytest.fixture
+def submitted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Commands are recorded and end well, but for that of the job `rfm`; jars need not be there."""
+    seen: list[str] = []
+
+    def render(settings: config.Config, name: str, home: Path) -> Command:
+        return Command((name, settings.run.cut or ""), ())
+
+    def submit(command: Command, home: Path) -> int:
+        seen.append(command.argv[0])
+        return 3 if command.argv[0] == "rfm" else 0
+
+    monkeypatch.setattr(jobs.submit, "render", render)
+    monkeypatch.setattr(jobs.submit, "submit", submit)
+    return seen
+
+
+def test_jobs_are_listed_with_owner_and_schedule(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["jobs"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert {line.split()[0] for line in lines[1:]} == set(config.jobs())
+    assert any(line.startswith("streaming") and "always" in line for line in lines)
+
+
+def test_the_chain_stops_at_the_first_failure_and_says_how_to_go_on(
+    submitted: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["nightly", "--cut", CUT]) == 3
+    chain = config.in_order()
+    assert submitted == chain[: chain.index("rfm") + 1]
+    assert f"dovetail nightly --cut {CUT} --from rfm" in capsys.readouterr().err
+
+
+def test_the_chain_goes_on_where_it_stopped(submitted: list[str]) -> None:
+    after = config.in_order()[config.in_order().index("rfm") + 1]
+    assert main(["nightly", "--cut", CUT, "--from", after]) == 0
+    assert submitted[0] == after and "rfm" not in submitted
+
+
+def test_a_job_can_be_left_out(submitted: list[str]) -> None:
+    assert main(["nightly", "--cut", CUT, "--skip", "rfm", "--skip", "land"]) == 0
+    assert set(config.in_order()) - set(submitted) == {"rfm", "land"}
+
+
+def test_what_is_not_in_the_chain_is_refused() -> None:
+    with pytest.raises(ConfigError, match="import_events is not in the nightly chain"):
+        jobs.chosen(config.in_order(), "import_events", ())
+
+
+def test_a_cut_must_be_given(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["nightly"]) == 2
+    assert "--cut" in capsys.readouterr().err
+
+
+def test_submit_returns_the_code_of_the_job(submitted: list[str]) -> None:
+    assert main(["submit", "rfm", "--cut", CUT]) == 3
+    assert main(["submit", "cleanse", "--cut", CUT, "--arg", "lake=/elsewhere"]) == 0

@@ -37,10 +37,13 @@ class ClusterSpec:
         password_env: str = "",
         datacenter: str = "",
     ) -> "ClusterSpec":
-        """A spec from ``HOST:PORT`` or ``HOST,HOST:PORT``; raises ConfigError where it is not that."""
+        """A spec from ``HOST:PORT``, ``HOST,HOST:PORT`` or ``HOST:PORT,HOST:PORT``; raises ConfigError otherwise.
+
+        All nodes listen on one port.
+        """
         hosts, _, port = address.rpartition(":")
-        names = tuple(host.strip() for host in hosts.split(",") if host.strip())
-        if not names or not port.isdigit() or not 0 < int(port) < 65_536:
+        names = tuple(host.strip().removesuffix(f":{port}") for host in hosts.split(",") if host.strip())
+        if not names or any(":" in name for name in names) or not port.isdigit() or not 0 < int(port) < 65_536:
             raise ConfigError(f"{address!r} is not a Cassandra address: write HOST:PORT, as in 127.0.0.1:9042")
         return cls(names, int(port), keyspace, user_env, password_env, datacenter)
 

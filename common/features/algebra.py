@@ -156,6 +156,10 @@ def _power_of_half(span_sql: str, half_life_ms: int) -> str:
 
 @dataclass(frozen=True)
 class _Extreme(Aggregate):
+    def __post_init__(self) -> None:
+        if self.kind.name == "string":
+            raise TypeError("texts have no order that all engines share, so they have no minimum or maximum")
+
     def merge(self, a: Any, b: Any) -> Any:
         if a is None or b is None:
             return b if a is None else a

@@ -214,6 +214,9 @@ class Comparison(Expr):
         left, right = self.left.kind.name, self.right.kind.name
         if left != right and not (left in numeric and right in numeric):
             raise TypeError(f"{left} cannot be compared with {right}")
+        if left == "string" and self.op not in ("=", "<>"):
+            # Flink orders texts by UTF-16 unit, Spark and Python by code point.
+            raise TypeError(f"texts have no order that all engines share, so {self.op} does not take them")
 
     @property
     def kind(self) -> Kind:

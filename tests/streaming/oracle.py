@@ -11,6 +11,7 @@ from common.features.groups import GROUPS, FeatureGroup
 from common.features.tiles import fold
 from common.sessions import sessions
 from tests.streaming.traffic import on_time
+from views.mutations import Mutation, RangeDelete, Upsert
 from views.scan import scan
 from views.schema import Table
 
@@ -66,15 +67,55 @@ def differences(have: Rows, want: Rows) -> list[str]:
     return lines
 
 
-def view_differences(
-    session: Session, tables: Mapping[str, Table], once: Sequence[Mapping[str, Any]], lateness_ms: int
-) -> dict[str, list[str]]:
-    """The differences of all speed views to the oracle, by table, while no model is live.
+def expected_views(once: Sequence[Mapping[str, Any]], lateness_ms: int) -> dict[str, Rows]:
+    """The rows of all speed views while no model is live, by view.
 
     ``once`` are the distinct events within the horizon; those that are not late make the sessions.
     """
     want = {group.table: tile_rows(group, once) for group in GROUPS.values()}
     want["sessions"] = session_rows(on_time(once, lateness_ms))
     want["user_embedding"] = embedding_rows(once)
+    return want
+
+
+def view_differences(
+    session: Session, tables: Mapping[str, Table], once: Sequence[Mapping[str, Any]], lateness_ms: int
+) -> dict[str, list[str]]:
+    """The differences of all speed views to the oracle, by view."""
+    want = expected_views(once, lateness_ms)
     found = {name: differences(stored(session, tables[name]), rows) for name, rows in want.items()}
     return {name: lines for name, lines in found.items() if lines}
+
+
+class MemoryViews:
+    """Tables in memory with Cassandra's rule: the greatest timestamp wins, a delete shadows what is not newer."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, dict[tuple[Any, ...], tuple[int, tuple[Any, ...]]]] = {}
+        self._deletes: dict[str, list[RangeDelete]] = {}
+
+    def apply(self, mutations: Iterable[Mutation]) -> None:
+        """Apply mutations in any order; each row is written whole."""
+        for mutation in mutations:
+            name = mutation.table.name
+            if isinstance(mutation, Upsert):
+                columns = mutation.table.view.columns
+                key = tuple(mutation.values[columns.index(part)] for part in mutation.table.view.contract.key)
+                rows = self._rows.setdefault(name, {})
+                if key not in rows or rows[key][0] <= mutation.timestamp:
+                    rows[key] = (mutation.timestamp, mutation.values)
+            elif isinstance(mutation, RangeDelete):
+                self._deletes.setdefault(name, []).append(mutation)
+            else:
+                raise TypeError("the stream deletes ranges only")
+
+    def rows(self, table: Table) -> Rows:
+        """What a reader of the table sees."""
+        deletes: dict[tuple[Any, ...], list[RangeDelete]] = {}
+        for delete in self._deletes.get(table.name, []):
+            deletes.setdefault(delete.partition, []).append(delete)
+        return {
+            key: values
+            for key, (timestamp, values) in self._rows.get(table.name, {}).items()
+            if not any(d.after < key[1] <= d.until and d.timestamp >= timestamp for d in deletes.get(key[:1], []))
+        }

@@ -10,6 +10,7 @@ import msgspec
 
 from common.admission import Event, Policy, Rejection, admit
 from common.features.windows import HORIZON_MS, HOUR_MS, MINUTE_MS
+from common.rules import first_broken
 
 START_MS = 1_763_596_800_000
 """2025-11-20T00:00:00Z."""
@@ -51,7 +52,7 @@ class Expected:
     events: list[dict[str, Any]] = field(default_factory=list)
     """Admitted, in the order of the records, duplicates included."""
     once: list[dict[str, Any]] = field(default_factory=list)
-    """The first copy of each event within the horizon."""
+    """The first copy of each event that lies within the horizon and meets the row rules."""
 
 
 def records(seed: int, count: int, *, partitions: int = 2, visitors: int = 40, late: float = 0.02) -> list[Record]:
@@ -105,7 +106,7 @@ def event(rng: random.Random, event_id: str, visitor: int, at: int) -> dict[str,
     made |= {"item_id": f"i{rng.randrange(60)}", "category": f"home.c{rng.randrange(6)}"}
     if kind in ("purchase", "refund"):
         made |= {
-            "price": f"{rng.randrange(1, 90_000) / 1000:.3f}",
+            "price": f"{max(0, rng.randrange(-2_000, 90_000)) / 1000:.3f}",
             "quantity": rng.randrange(1, 9),
             "order_id": f"o{event_id}",
             "line": rng.choice((1, 1, 2)),
@@ -127,7 +128,8 @@ def expected(rows: Iterable[Record], policy: Policy) -> Expected:
             continue
         row = msgspec.structs.asdict(judged)
         result.events.append(row)
-        if row["event_ms"] >= row["ingest_ms"] - HORIZON_MS and row["event_id"] not in seen:
+        counted = row["event_ms"] >= row["ingest_ms"] - HORIZON_MS and first_broken(row) is None
+        if counted and row["event_id"] not in seen:
             seen.add(row["event_id"])
             result.once.append(row)
     return result

@@ -130,9 +130,8 @@ def port(address: str, what: str) -> Finding:
 def variable(name: str, what: str, needed: bool) -> Finding:
     """An environment variable that holds a secret; its value is never shown."""
     there = bool(os.environ.get(name))
-    return Finding(
-        f"${name}", True if there else (False if needed else None), "set" if there else "not set", f"export it: {what}"
-    )
+    remedy = f"export it: {what}" if needed else "one is made for this machine when it is first needed"
+    return Finding(f"${name}", True if there else (False if needed else None), "set" if there else "not set", remedy)
 
 
 def no_foreign_spark() -> Finding:
@@ -141,7 +140,7 @@ def no_foreign_spark() -> Finding:
     return Finding("SPARK_HOME", not given, given or "not set", "unset SPARK_HOME: the pyspark wheel brings its own")
 
 
-def examine(settings: Config, env: str, folder: Path) -> Iterable[Finding]:
+def examine(settings: Config, folder: Path) -> Iterable[Finding]:
     """Yield what is found, in the order in which one would mend it."""
     jars_there = jars(folder).ok
     yield python()
@@ -154,11 +153,12 @@ def examine(settings: Config, env: str, folder: Path) -> Iterable[Finding]:
     yield no_foreign_spark()
     yield memory()
     yield disk(folder)
-    if env == "local":
+    on_this_machine = settings.spark.target == "local"
+    if on_this_machine:
         for address, what in local_addresses(settings):
             yield port(address, what)
     for name, what in secrets(settings):
-        yield variable(name, what, needed=env != "local")
+        yield variable(name, what, needed=not on_this_machine)
 
 
 def local_addresses(settings: Config) -> list[tuple[str, str]]:
@@ -167,6 +167,7 @@ def local_addresses(settings: Config) -> list[tuple[str, str]]:
         (settings.kafka.bootstrap, "Kafka"),
         (settings.cassandra.contact, "Cassandra"),
         (settings.flink.jobmanager, "Flink"),
+        (f"127.0.0.1:{settings.serving.port}", "serving"),
     ]
 
 
@@ -195,7 +196,7 @@ def report(findings: Iterable[Finding], say: Callable[[str], None] = click.echo)
 @settings
 def doctor_command(env: str, overrides: tuple[str, ...]) -> None:
     """Check what this machine has, and say what is missing and the remedy; exit code 2 if something is."""
-    faults = report(examine(config.load(env, None, overrides), env, home()))
+    faults = report(examine(config.load(env, None, overrides), home()))
     if faults:
         raise MissingRequirement(f"{faults} of the things above are missing: each line says the remedy")
     click.echo("everything needed is here")

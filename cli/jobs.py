@@ -6,6 +6,7 @@ import time
 import click
 import yaml
 
+from cli.machine import export_key
 from cli.options import F, home, settings
 from common import config, submit
 from common.errors import ConfigError
@@ -68,6 +69,7 @@ def submit_command(job: str, cut: str | None, arguments: tuple[str, ...], env: s
     """Run JOB where the configuration says, with the line that `render` prints."""
     command = _command(job, cut, arguments, env, overrides)
     click.echo(command.text(), err=True)
+    export_key(config.load(env, None, overrides))
     return submit.submit(command, home())
 
 
@@ -89,6 +91,7 @@ def nightly_command(cut: str, first: str | None, skip: tuple[str, ...], env: str
     """Run the nightly chain: every scheduled job in its order, each by its own submission, up to the first failure."""
     chain = chosen(config.in_order(), first, skip)
     commands = [(name, _command(name, cut, (), env, overrides)) for name in chain]
+    export_key(config.load(env, None, overrides))
     begun = time.monotonic()
     for number, (name, command) in enumerate(commands, 1):
         click.echo(f"[{number}/{len(commands)}] {name} ...", err=True)

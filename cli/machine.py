@@ -1,9 +1,29 @@
-"""This machine: jars and the bundle."""
+"""This machine: jars, the bundle, topics, the platform that stays up, and the demo."""
+
+import os
+import secrets
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from cli.options import home, settings
-from common import bundle, config
+from common import bundle, config, submit
+from common.config import Config
+from common.errors import ConfigError, ServerUnavailable
+
+if TYPE_CHECKING:
+    from local.servers import Platform, Ports
+
+CATCH_UP_S = 900
+"""How long a new generation of the stream may take to read what the topic holds."""
+
+
+def say(line: str) -> None:
+    """Tell the user what is happening, at once."""
+    click.echo(line, err=True)
 
 
 @click.command("jars")
@@ -18,17 +38,157 @@ def jars_command(names: tuple[str, ...]) -> None:
 @click.command("bundle")
 def bundle_command() -> None:
     """Build dist/dovetail.zip, what goes to the clusters."""
-    path = config.load("local").zip
-    click.echo(f"{bundle.build(home(), home() / path).relative_to(home())}", err=True)
+    say(f"bundle: {bundle.build(home(), home() / config.load('local').zip).relative_to(home())}")
 
 
 @click.command("topics")
 @settings
 def topics_command(env: str, overrides: tuple[str, ...]) -> None:
     """Create the topics where they are missing; those that exist are left as they are."""
+    create_topics(config.load(env, None, overrides))
+
+
+@click.command("up")
+@settings
+def up_command(env: str, overrides: tuple[str, ...]) -> None:
+    """Start Kafka, Cassandra and Flink here, then the stream and the serving layer; all stay when this returns."""
+    from local.servers import Platform
+
+    loaded = config.load(env, None, overrides)
+    export_key(loaded)
+    platform = Platform(home() / loaded.local.folder, ports(loaded))
+    bundle.build(home(), home() / loaded.zip)
+    platform.up(say)
+    try:
+        create_topics(loaded)
+        start_stream(platform, loaded, env, overrides)
+        start_serving(platform, env, overrides, loaded)
+    except BaseException:
+        platform.down(say)
+        raise
+    say(f"up: playground {loaded.serving.url}/  Flink {platform.flink.url}/  stop it all with: dovetail down")
+
+
+@click.command("down")
+@settings
+def down_command(env: str, overrides: tuple[str, ...]) -> None:
+    """Stop everything that `up` started; what was stored stays."""
+    from local.servers import Platform
+
+    Platform.load(home() / config.load(env, None, overrides).local.folder).down(say)
+
+
+def export_key(loaded: Config) -> None:
+    """Put the pseudonym key into this process's environment, where an environment lives on one machine.
+
+    A key that is there is left alone; else one is made once and kept, readable by this user only, in the platform's
+    folder: pseudonyms must be the same tomorrow.
+    """
+    variable = loaded.pseudonym.key_env
+    if os.environ.get(variable) or loaded.spark.target != "local":
+        return
+    path = home() / loaded.local.folder / "pseudonym.key"
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(secrets.token_hex(32))
+        say(f"${variable} is not set: a key was made for this machine, {path.relative_to(home())}")
+    os.environ[variable] = path.read_text().strip()
+
+
+def create_topics(loaded: Config) -> None:
+    """Create the topics where they are missing."""
     from local.kafka import create_topic
 
-    kafka = config.load(env, None, overrides).kafka
+    kafka = loaded.kafka
     for name in (kafka.events_topic, kafka.rejected_topic):
         made = create_topic(kafka.bootstrap, name, kafka.partitions, kafka.replication, kafka.retention_days)
         click.echo(f"{name}: {'created' if made else 'is there'}")
+
+
+def ports(loaded: Config) -> "Ports":
+    """Return the ports of the local platform; raises ConfigError where an address is not on this machine."""
+    from local.servers import Ports
+
+    def port(key: str, address: str) -> int:
+        host, _, number = address.rpartition(":")
+        if host not in ("127.0.0.1", "localhost"):
+            raise ConfigError(
+                f"{key}: `up` starts servers on this machine, so it must be 127.0.0.1:PORT, not {address}"
+            )
+        return int(number)
+
+    return Ports(
+        kafka=port("kafka.bootstrap", loaded.kafka.bootstrap),
+        kafka_controller=loaded.local.kafka_controller_port,
+        cassandra=port("cassandra.contact", loaded.cassandra.contact),
+        cassandra_storage=loaded.local.cassandra_storage_port,
+        cassandra_jmx=loaded.local.cassandra_jmx_port,
+        flink=port("flink.jobmanager", loaded.flink.jobmanager),
+        flink_rpc=loaded.local.flink_rpc_port,
+        serving=loaded.serving.port,
+    )
+
+
+def start_stream(platform: "Platform", loaded: Config, env: str, overrides: tuple[str, ...]) -> None:
+    """Submit the streaming application as a new generation, and make that live once it has read what was there."""
+    from cli.views import session_of
+    from views.connect import ClusterSpec, ensure_keyspace
+    from views.versions import Generations
+
+    where = loaded.cassandra
+    ensure_keyspace(ClusterSpec.parse(where.contact, where.keyspace, where.user_env, where.password_env))
+    with session_of(loaded) as session:
+        generation = Generations(session).create().name
+        chosen = (*overrides, f"run.generation={generation}")
+        command = submit.render(config.load(env, "streaming", chosen), "streaming", home())
+        say(f"up: submitting the streaming application as generation {generation} ...")
+        before = set(platform.flink.rest.jobs())
+        if submit.submit(command, home(), platform.flink.environment()) != 0:
+            raise ServerUnavailable("`flink run` failed; its own words are above")
+        (job,) = set(platform.flink.rest.jobs()) - before
+        seconds = platform.flink.rest.wait_running(job, 180)
+        say(f"up: the stream runs ({seconds:.0f} s); waiting until it has read what the topic holds ...")
+        wait_caught_up(loaded, f"dovetail-speed-{generation}")
+        Generations(session).make_live(generation)
+    say(f"up: generation {generation} is live")
+
+
+def wait_caught_up(loaded: Config, group: str) -> None:
+    """Wait until a stream's group has read what the topic held when asked; raises ServerUnavailable past the limit."""
+    from confluent_kafka import Consumer, TopicPartition
+
+    kafka = loaded.kafka
+    consumer = Consumer({"bootstrap.servers": kafka.bootstrap, "group.id": group, "enable.auto.commit": False})
+    try:
+        partitions = consumer.list_topics(kafka.events_topic, timeout=10).topics[kafka.events_topic].partitions
+        wanted = [TopicPartition(kafka.events_topic, number) for number in partitions]
+        ends = {one.partition: consumer.get_watermark_offsets(one, timeout=10) for one in wanted}
+        deadline = time.monotonic() + CATCH_UP_S
+        while True:
+            read = {one.partition: one.offset for one in consumer.committed(wanted, timeout=10)}
+            lag = sum(high - max(read[number], low) for number, (low, high) in ends.items())
+            if lag <= 0:
+                return
+            if time.monotonic() > deadline:
+                raise ServerUnavailable(f"waited {CATCH_UP_S} s for the stream to catch up: {lag} events are left")
+            time.sleep(1)
+    finally:
+        consumer.close()
+
+
+def start_serving(platform: "Platform", env: str, overrides: tuple[str, ...], loaded: Config) -> None:
+    """Start the serving layer and wait until it answers."""
+    import httpx
+
+    command = submit.render(config.load(env, "serving", overrides), "serving", home())
+    platform.serving.start([sys.executable, *command.argv[1:]], cwd=Path(home()))
+
+    def answers() -> bool:
+        try:
+            return httpx.get(f"{loaded.serving.url}/healthz", timeout=2).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    seconds = platform.serving.wait_ready(answers, 60)
+    say(f"up: serving answers at {loaded.serving.url} ({seconds:.0f} s)")

@@ -13,6 +13,8 @@ from common.errors import ConfigError, run_main
 # `dovetail --help` imports nothing.
 COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("cli.doctor", "Check what this machine has, and say what is missing."),
+    "up": ("cli.machine", "Start the platform on this machine and leave it running."),
+    "down": ("cli.machine", "Stop what `up` started."),
     "status": ("cli.ask", "Say what is running and which views are live."),
     "why": ("cli.ask", "Explain an answer: why a user gets this list, or one item."),
     "views": ("cli.views", "List batch versions and speed generations, and which is live."),

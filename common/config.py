@@ -168,6 +168,14 @@ class Serving(_Section):
     port: Port
 
 
+class Local(_Section):
+    folder: Text
+    kafka_controller_port: Port
+    cassandra_storage_port: Port
+    cassandra_jmx_port: Port
+    flink_rpc_port: Port
+
+
 class Job(_Section):
     """What ``conf/jobs/<job>.yaml`` says of one job."""
 
@@ -195,6 +203,7 @@ class Config(_Section):
     flink: Flink
     mlflow: Mlflow
     serving: Serving
+    local: Local
     job: Job | None = None
 
 

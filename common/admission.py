@@ -282,7 +282,8 @@ _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _string = msgspec.json.Decoder(str)
 
 _DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError)
-_TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+# The closing quote is optional and nothing is given back, so that a string that never ends is passed over once.
+_TOKENS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
 _INTEGER = re.compile(rb"-?[0-9]+")
 _DECIMAL = re.compile(r"-?[0-9]{1,64}(?:\.[0-9]{1,64})?", re.ASCII)
 
@@ -429,7 +430,7 @@ def _decode_field(wire: _Wire, name: str, text: bytes) -> _Fault | None:
     limit = MAX_TEXT if name in _LONG_TEXTS else MAX_ID
     if "\0" in string:
         return _Fault(Reason.INVALID_TEXT, name, f"{name}: a NUL character in {_shape(text)}")
-    if len(string) > limit:
+    if len(string) > limit and name != "price":  # a price's digits are judged as a price
         return _Fault(Reason.TOO_LONG, name, f"{name}: at most {limit} characters, got {_shape(text)}")
     setattr(wire, name, string or None)
     return None
@@ -444,6 +445,8 @@ def _decode_properties(text: bytes) -> dict[str, str] | None | _Fault:
 
 
 def _text_properties(parts: Mapping[str, msgspec.Raw]) -> dict[str, str] | _Fault:
+    if len(parts) > MAX_PROPERTIES:
+        return _too_many(len(parts))
     found: dict[str, str] = {}
     for key, part in parts.items():
         value = _property(key, bytes(part))
@@ -451,7 +454,7 @@ def _text_properties(parts: Mapping[str, msgspec.Raw]) -> dict[str, str] | _Faul
             return value
         if value is not None:
             found[key] = value
-    return found if len(found) <= MAX_PROPERTIES else _too_many(len(found))
+    return found
 
 
 def _too_many(count: int) -> _Fault:
@@ -476,6 +479,8 @@ def _add_unknown(wire: _Wire, unknown: dict[str, bytes]) -> _Fault | None:
     """Move fields the contract does not know into the properties."""
     if not unknown:
         return None
+    if len(unknown) > MAX_PROPERTIES:
+        return _too_many(len(unknown))
     merged = dict(wire.properties or {})
     for key, text in unknown.items():
         value = _property(key, text)

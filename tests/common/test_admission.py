@@ -193,6 +193,27 @@ def test_the_answer_does_not_hang_on_the_call_stack() -> None:
     assert deep(700) == at_top
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"[" * 33 + b'"' + b'\\"' * 500_000,
+        b"[" * 33 + b'"' * 1_000_000,
+        b"[]," * 340_000,
+        b'{"a":' + b'"\\' * 500_000,
+        b"{" + b",".join(b'"%d":0' % i for i in range(90_000)) + b"}",
+        b'{"properties":{' + b",".join(b'"%d":{}' % i for i in range(80_000)) + b"}}",
+        b'{"price":' + b"9" * 1_000_000 + b"}",
+        b'{"price":"' + b"9" * 1_000_000 + b'"}',
+        b'{"price":0.' + b"9" * 1_000_000 + b"}",
+        b'{"x":"' + b"\\u0000" * 170_000 + b'"}',
+    ],
+    ids=lambda raw: raw[30:40].decode(),
+)
+def test_a_megabyte_of_malice_costs_no_more_than_its_length(raw: bytes) -> None:
+    """A pattern or loop that goes back over the bytes takes hours here: the limit of every test's time catches it."""
+    assert isinstance(assert_sound(raw), Rejection)
+
+
 def test_nothing_is_empty_or_oversize_without_a_reason() -> None:
     assert refused(None).reason is Reason.EMPTY
     assert refused(b"").reason is Reason.EMPTY

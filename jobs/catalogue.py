@@ -21,7 +21,7 @@ class Args(JobArgs):
     """Make the catalogue."""
 
     catalogue: str = ""
-    """JSON lines with item_id, title, category, price, currency; empty to use what events tell alone."""
+    """Parquet or JSON lines with item_id, title, category, price, currency; empty to use what events tell alone."""
 
 
 def from_events(events: DataFrame, cut_ms: int) -> DataFrame:
@@ -43,9 +43,19 @@ def from_file(spark: SparkSession, path: str, cut_ms: int) -> DataFrame:
     """The catalogue's file; raises ContractError where a line is no item or an item comes twice."""
     if "://" not in path and not Path(path).exists():
         raise MissingRequirement(f"there is no catalogue {path}: correct --catalogue")
-    known = struct_type(ITEMS)
-    schema = ", ".join(f"{x.name} {x.dataType.simpleString()}" for x in known if x.name != "updated_ms")
-    items = spark.read.json(path, schema=schema, mode="PERMISSIVE").withColumns(
+    given = [x for x in struct_type(ITEMS) if x.name != "updated_ms"]
+    if path.endswith(".parquet"):
+        table = spark.read.parquet(path)
+        missing = [x.name for x in given if x.name not in table.columns]
+        if missing:
+            raise ContractError(
+                f"catalogue {path} has no column {', '.join(missing)}; it has {', '.join(table.columns)}"
+            )
+        items = table.select(*(f.col(x.name).cast(x.dataType).alias(x.name) for x in given))
+    else:
+        schema = ", ".join(f"{x.name} {x.dataType.simpleString()}" for x in given)
+        items = spark.read.json(path, schema=schema, mode="PERMISSIVE")
+    items = items.withColumns(
         {
             "title": f.coalesce("title", "item_id"),
             "category": f.coalesce("category", f.lit(UNKNOWN_CATEGORY)),
@@ -59,8 +69,8 @@ def from_file(spark: SparkSession, path: str, cut_ms: int) -> DataFrame:
     assert bad is not None
     if bad["nameless"] or bad["twice"]:
         raise ContractError(
-            f"catalogue {path}: {bad['nameless']} lines without an item_id and {bad['twice']} with one given before: "
-            "one JSON object a line, each item once"
+            f"catalogue {path}: {bad['nameless']} rows without an item_id and {bad['twice']} with one given before: "
+            "name each item once"
         )
     return items
 

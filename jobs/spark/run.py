@@ -79,32 +79,35 @@ def execute(spark: SparkSession, main: Main, args: Any, run_id: str | None = Non
     Raises ConcurrentRun where another run of the job holds the lake; what ``main`` raises is recorded and raised.
     """
     with alone(args.lake, job_name(main)):
-        return _measured(spark, main, args, run_id or new_run_id())
+        result, error = measured(spark, main, args, run_id or new_run_id())
+        record(spark, args.lake, [result])
+    if error is not None:
+        raise error
+    return result
 
 
-def _measured(spark: SparkSession, main: Main, args: Any, run_id: str) -> Run:
+def measured(spark: SparkSession, main: Main, args: Any, run_id: str) -> tuple[Run, Exception | None]:
+    """Run a job; the row about it, and what it raised. The caller records the one and raises the other."""
     started_ms, started = wall_clock_ms(), time.monotonic()
-    outcome, counts = "ok", {}
+    counts: dict[str, Any] = {}
+    failure: Exception | None = None
     with recording() as ledger:
         try:
             counts = dict(main(spark, args))
         except Exception as error:
-            outcome = type(error).__name__
-            raise
-        finally:
-            result = Run(
-                run_id=run_id,
-                job=job_name(main),
-                arguments=json.dumps(asdict(args), sort_keys=True, default=str),
-                reads=dict(ledger.reads),
-                writes=dict(ledger.writes),
-                counts=json.dumps(counts, sort_keys=True, default=str),
-                started_ms=started_ms,
-                seconds=round(time.monotonic() - started, 3),
-                outcome=outcome,
-            )
-            record(spark, args.lake, [result])
-    return result
+            failure = error
+    result = Run(
+        run_id=run_id,
+        job=job_name(main),
+        arguments=json.dumps(asdict(args), sort_keys=True, default=str),
+        reads=dict(ledger.reads),
+        writes=dict(ledger.writes),
+        counts=json.dumps(counts, sort_keys=True, default=str),
+        started_ms=started_ms,
+        seconds=round(time.monotonic() - started, 3),
+        outcome="ok" if failure is None else type(failure).__name__,
+    )
+    return result, failure
 
 
 def record(spark: SparkSession, lake: str, runs: Sequence[Run]) -> None:

@@ -48,7 +48,8 @@ def create_session(name: str) -> SparkSession:
     """
     given = SparkConf()
     builder = SparkSession.builder.appName(name)
-    for key, value in DEFAULTS.items():
+    in_process = given.get("spark.master", "local[*]").startswith("local[")
+    for key, value in {**DEFAULTS, **(LOCAL if in_process else {})}.items():
         if not given.contains(key):
             builder = builder.config(key, value)
     spark = builder.getOrCreate()

@@ -2,8 +2,11 @@
 
 import asyncio
 import itertools
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import httpx
@@ -26,7 +29,7 @@ class Answered:
 
 
 async def open_loop(
-    base_url: str, paths: Sequence[str], rate: float, stop: asyncio.Event, limit_s: float = 600.0
+    base_url: str, paths: Sequence[str], rate: float, stop: threading.Event, limit_s: float = 600.0
 ) -> Answered:
     """Ask for the paths in turn, ``rate`` a second, until ``stop`` is set or ``limit_s`` have passed.
 
@@ -66,4 +69,17 @@ async def _ask(client: httpx.AsyncClient, path: str, due: float, answered: Answe
 
 def for_seconds(base_url: str, paths: Sequence[str], rate: float, seconds: float) -> Answered:
     """Run :func:`open_loop` for so many seconds."""
-    return asyncio.run(open_loop(base_url, paths, rate, asyncio.Event(), seconds))
+    return asyncio.run(open_loop(base_url, paths, rate, threading.Event(), seconds))
+
+
+@contextmanager
+def open_loop_in_thread(
+    base_url: str, paths: Sequence[str], rate: float, stop: threading.Event
+) -> Iterator[Future[Answered]]:
+    """Run :func:`open_loop` beside the block; it ends with the block, which then has its result."""
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        load = pool.submit(lambda: asyncio.run(open_loop(base_url, paths, rate, stop)))
+        try:
+            yield load
+        finally:
+            stop.set()

@@ -82,7 +82,13 @@ def create_app(settings: Settings, backends: Backends | None = None) -> FastAPI:
             if backends is None:
                 await asyncio.to_thread(own.close)
 
-    app = FastAPI(title="Dovetail", summary="Personalization: batch and speed, merged and explained", lifespan=lifespan)
+    app = FastAPI(
+        title="Dovetail",
+        summary="Personalization: batch and speed, merged and explained",
+        lifespan=lifespan,
+        docs_url=None,  # its page loads scripts from elsewhere; /openapi.json says the same
+        redoc_url=None,
+    )
     app.state.metrics = Metrics()
     app.include_router(router)
     app.add_exception_handler(DovetailError, on_dovetail_error)

@@ -96,6 +96,8 @@ def insert_rejections(
         "topic": topic,
         "properties.bootstrap.servers": servers,
         "format": "json",
+        # a refused record of the largest size that is kept whole (1 MiB), in base64
+        "properties.max.request.size": str(4 << 20),
         "sink.delivery-guarantee": "at-least-once",
     }
     if transactional_prefix is not None:

@@ -1,0 +1,96 @@
+"""The embedding rows follow the live model."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from common.embedding import HISTORY, HistoryEntry, fold_in, last_items, load_model, unpack_history, write_model
+from common.errors import ContractError
+from streaming.foldin import Embedder
+from views.pointer import Pointer
+
+EVENTS = [HistoryEntry(f"i{i % 7}", 1 + i % 3, 1_000 + i * 37 % 50, f"e{i}") for i in range(60)]
+
+
+class Pointers:
+    """A pointer that moves when told."""
+
+    def __init__(self) -> None:
+        self.live: Pointer | None = None
+
+    def get(self) -> Pointer | None:
+        return self.live
+
+    def move(self, version: str, uri: str = "") -> None:
+        self.live = Pointer("batch", version, model_version=version, model_uri=uri)
+
+
+def model(folder: Path, version: str, items: int = 5) -> Path:
+    rng = np.random.default_rng(len(version) + items)
+    write_model(
+        folder / version,
+        model_version=version,
+        cut_ms=0,
+        alpha=4.0,
+        reg=0.1,
+        item_ids=[f"i{i}" for i in range(items)],
+        factors=rng.normal(size=(items, 8)),
+        categories=["c"] * items,
+        titles=["t"] * items,
+        prices=[None] * items,
+    )
+    return folder / version
+
+
+@pytest.fixture
+def pointers() -> Pointers:
+    return Pointers()
+
+
+def follower(pointers: Pointers, models: Path | None) -> Embedder:
+    embedder = Embedder(None, models)
+    embedder._pointer = pointers  # type: ignore[assignment]
+    return embedder
+
+
+def test_without_a_model_the_history_is_kept_and_there_is_no_vector(pointers: Pointers) -> None:
+    (row,) = follower(pointers, None).rows([EVENTS])
+    assert (row["model_version"], row["vector"], row["unknown_items"]) == ("", None, 0)
+    assert unpack_history(row["history"]) == last_items(EVENTS)
+    assert row["anchor_ms"] == max(entry.event_ms for entry in EVENTS)
+
+
+def test_the_vector_is_the_fold_in_of_the_last_items_and_unknown_ones_are_counted(tmp_path, pointers: Pointers) -> None:
+    folder = model(tmp_path, "v1")
+    pointers.move("v1")
+    rows = follower(pointers, tmp_path).rows([EVENTS, EVENTS[:3]])
+    kept = last_items(EVENTS)
+    assert len(kept) == HISTORY
+    want = fold_in(load_model(folder), kept)
+    np.testing.assert_allclose(np.frombuffer(rows[0]["vector"], "<f4"), want, rtol=1e-6)
+    assert rows[0]["unknown_items"] == sum(entry.item_id in ("i5", "i6") for entry in kept)
+    assert [row["model_version"] for row in rows] == ["v1", "v1"]
+
+
+def test_the_pointer_moves_and_the_next_batch_follows(tmp_path, pointers: Pointers) -> None:
+    model(tmp_path, "v1")
+    second = model(tmp_path, "v2", items=9)
+    embedder = follower(pointers, None)
+    pointers.move("v1", (tmp_path / "v1").as_uri())
+    assert embedder.rows([EVENTS])[0]["model_version"] == "v1"
+    pointers.move("v2", str(second))
+    row = embedder.rows([EVENTS])[0]
+    assert (row["model_version"], row["unknown_items"]) == ("v2", 0)
+
+
+def test_a_model_that_is_not_whole_is_refused(tmp_path, pointers: Pointers) -> None:
+    folder = model(tmp_path, "v1")
+    (folder / "items.arrow").write_bytes(b"torn")
+    pointers.move("v1")
+    with pytest.raises(ContractError, match="sha256"):
+        follower(pointers, tmp_path).rows([EVENTS])
+
+
+def test_no_histories_ask_nothing(pointers: Pointers) -> None:
+    assert follower(pointers, None).rows([]) == []

@@ -42,6 +42,7 @@ function ago(ms) {
   return s < 172800 ? `${Math.round(s / 3600)} h` : `${Math.round(s / 86400)} d`;
 }
 
+const count = (n, one) => `${n} ${one}${n === 1 ? "" : "s"}`;
 const money = (value) => (value === undefined || value === null ? "" : Number(value).toFixed(2));
 const spoken = (category) => (category || "").split(".").join(" › ").replaceAll("_", " ");
 
@@ -142,11 +143,11 @@ function showProfile(profile) {
   });
   const sessions = profile.sessions.slice(0, 4).map((s) => make("div", { class: `session ${s.closed ? "" : "open"}` },
     make("b", {}, `${ago(Date.now() - s.session_start)} ago`),
-    make("div", { class: "meta" }, `${s.events} events · ${s.items} items · intent ${(s.intent / 1000).toFixed(2)}`)));
+    make("div", { class: "meta" }, `${count(s.events, "event")} · ${count(s.items, "item")} · intent ${(s.intent / 1000).toFixed(2)}`)));
   at("profile").replaceChildren(
     block("Segment",
       profile.segment ? make("span", { class: "badge" }, profile.segment.segment) : nothing("No segment yet: no purchase before the cut."),
-      rfm ? make("p", { class: "meta" }, `last order ${rfm.recency_days} d before the cut · ${rfm.frequency} orders · ${money(rfm.monetary)} spent · RFM ${rfm.scores || "–"}`) : null,
+      rfm ? make("p", { class: "meta" }, `last order ${rfm.recency_days} d before the cut · ${count(rfm.frequency, "order")} · ${money(rfm.monetary)} spent · RFM ${rfm.scores || "–"}`) : null,
       make("p", { class: "pseudonym", title: "What every store knows instead of the id" }, profile.visitor_id)),
     block("Interests", ...(interests.length ? interests : [nothing("None yet.")])),
     block("Activity", features),

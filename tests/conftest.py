@@ -79,22 +79,18 @@ def _spark_session(environment_python, pseudonym_key, tmp_path_factory):
 @pytest.fixture
 def spark(_spark_session):
     """The run's one Spark session (``local[2]``, Delta, UTC); settings, views and caches are reset after each test."""
-    before = {key: value for key, value in _settings(_spark_session).items()}
+    before = _spark_session.conf.getAll
     yield _spark_session
     _spark_session.catalog.clearCache()
     for view in _spark_session.catalog.listTables():
         if view.isTemporary:
             _spark_session.catalog.dropTempView(view.name)
-    after = _settings(_spark_session)
+    after = _spark_session.conf.getAll
     for key in after.keys() - before.keys():
         _spark_session.conf.unset(key)
     for key, value in before.items():
         if after.get(key) != value:
             _spark_session.conf.set(key, value)
-
-
-def _settings(session) -> dict[str, str]:
-    return {row.key: row.value for row in session.sql("SET").collect() if session.conf.isModifiable(row.key)}
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """One visitor, batch and speed merged. Pure: rows in, one value out."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,9 @@ from serving.stores import VisitorRows
 
 WINDOWS: tuple[tuple[str, str | None], ...] = (("24 hours", "24 hours"), ("30 days", "30 days"), ("ever", None))
 """The windows a profile shows, by name."""
+
+INTEREST_EVER = {"interest": ("ever", "hours")}
+"""What a list needs of a profile's tiles."""
 
 
 def now_ms() -> int:
@@ -56,7 +59,7 @@ def merge_visitor(rows: VisitorRows, live: Live, at_ms: int) -> Visitor:
     speed_history = [entry for row in rows.embeddings for entry in unpack_history(row.history)]
     history = last_items([*batch_history, *speed_history])
     known = {entry.event_id for entry in batch_history}
-    merged = merged_group(GROUPS["interest"], batch_tiles(profile), rows.interest, live)
+    merged = merged_group(GROUPS["interest"], batch_tiles(profile, INTEREST_EVER), rows.interest, live)
     interests = {dim: features["mass"] for dim, features in answer(GROUPS["interest"], merged, at_ms).items()}
     speed_times = [entry.event_ms for entry in speed_history]
     empty = np.empty(0, np.int32)
@@ -75,9 +78,9 @@ def merge_visitor(rows: VisitorRows, live: Live, at_ms: int) -> Visitor:
     )
 
 
-def batch_tiles(profile: Any) -> dict[str, BatchTiles]:
-    """The batch tiles of a profile row, by group; empty without one."""
-    return unpack(profile.features) if profile is not None and profile.features else {}
+def batch_tiles(profile: Any, only: Mapping[str, Collection[str]] | None = None) -> dict[str, BatchTiles]:
+    """The batch tiles of a profile row, by group (``only`` as in ``unpack``); empty without one."""
+    return unpack(profile.features, only) if profile is not None and profile.features else {}
 
 
 def merged_group(group: FeatureGroup, batch: Mapping[str, BatchTiles], rows: Sequence[Any], live: Live) -> Merged:

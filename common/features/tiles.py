@@ -1,6 +1,6 @@
 """Tiles: the fold of a set of events, and the packed form in which a profile row carries a visitor's tiles."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -118,23 +118,42 @@ def pack(groups: Mapping[str, BatchTiles]) -> bytes:
     return msgspec.msgpack.encode(body)
 
 
-def unpack(blob: bytes) -> dict[str, BatchTiles]:
-    """The inverse of :func:`pack`; raises ContractError where the blob names an unknown group or is not one."""
+_packed = msgspec.msgpack.Decoder(dict[str, list[msgspec.Raw]])
+_packed_span = msgspec.msgpack.Decoder(list[tuple[int, str, int, list[Any]]])
+
+
+def unpack(blob: bytes, only: Mapping[str, Collection[str]] | None = None) -> dict[str, BatchTiles]:
+    """The inverse of :func:`pack`; raises ContractError where the blob names an unknown group or is not one.
+
+    ``only`` names the groups, and of each the spans (ever, days, hours), that are wanted; the rest is left out
+    unread: an old visitor's day tiles are most of a blob.
+    """
     try:
-        body = msgspec.msgpack.decode(blob)
-        return {name: _unpack_group(name, spans) for name, spans in body.items()}
-    except (msgspec.DecodeError, AttributeError, TypeError, ValueError) as error:
+        body = _packed.decode(blob)
+        return {
+            name: _unpack_group(name, spans, _SPANS if only is None else only[name])
+            for name, spans in body.items()
+            if only is None or name in only
+        }
+    except (msgspec.DecodeError, ArithmeticError, IndexError, TypeError, ValueError) as error:
         raise ContractError(f"features blob of {len(blob)} bytes does not decode: {type(error).__name__}") from error
 
 
-def _unpack_group(name: str, spans: list[list[list[Any]]]) -> BatchTiles:
+def _unpack_group(name: str, spans: list[msgspec.Raw], wanted: Collection[str]) -> BatchTiles:
     if name not in GROUPS:
         raise ContractError(f"features blob names the group {name}, which is not declared in common/features/groups.py")
-    decimals = [a.kind == MONEY for a in GROUPS[name].aggregates.values()]
-    return BatchTiles(*(tuple(_unpack_tile(tile, decimals) for tile in tiles) for tiles in spans))
+    decimals = [i for i, a in enumerate(GROUPS[name].aggregates.values()) if a.kind == MONEY]
+    return BatchTiles(
+        **{
+            span: tuple(_unpack_tile(tile, decimals) for tile in _packed_span.decode(raw))
+            for span, raw in zip(_SPANS, spans, strict=True)
+            if span in wanted
+        }
+    )
 
 
-def _unpack_tile(tile: list[Any], decimals: list[bool]) -> Tile:
+def _unpack_tile(tile: tuple[int, str, int, list[Any]], decimals: list[int]) -> Tile:
     start, dim, n, values = tile
-    typed = (msgspec.convert(v, Decimal, strict=False) if d else v for v, d in zip(values, decimals, strict=True))
-    return Tile(start, dim, n, tuple(typed))
+    for i in decimals:
+        values[i] = Decimal(values[i])
+    return Tile(start, dim, n, tuple(values))

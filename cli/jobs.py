@@ -84,14 +84,27 @@ def _command(
 
 @click.command("nightly")
 @click.option("--cut", required=True, help="The instant up to which the run covers events, UTC, on an hour's border.")
-@click.option("--from", "first", metavar="JOB", help="Begin with this job: what ran before it is there already.")
 @click.option("--skip", metavar="JOB", multiple=True, help="Leave a job out, for example land where no stream runs.")
+@click.option("--separately", is_flag=True, help="Each job by its own submission, instead of all in one Spark session.")
+@click.option("--from", "first", metavar="JOB", help="Begin with this job; goes with --separately.")
 @settings
-def nightly_command(cut: str, first: str | None, skip: tuple[str, ...], env: str, overrides: tuple[str, ...]) -> int:
-    """Run the nightly chain: every scheduled job in its order, each by its own submission, up to the first failure."""
-    chain = chosen(config.in_order(), first, skip)
-    commands = [(name, _command(name, cut, (), env, overrides)) for name in chain]
+def nightly_command(
+    cut: str, skip: tuple[str, ...], separately: bool, first: str | None, env: str, overrides: tuple[str, ...]
+) -> int:
+    """Run the nightly chain, every scheduled job in its order, up to the first failure."""
+    names = chosen(config.in_order(), first, skip)
     export_key(config.load(env, None, overrides))
+    if separately:
+        return _one_by_one(names, cut, env, overrides)
+    if first:
+        raise ConfigError("--from goes with --separately: in one session the chain always begins at its beginning")
+    command = _command("chain", cut, (f"skip={','.join(skip)}",), env, overrides)
+    click.echo(command.text(), err=True)
+    return submit.submit(command, home())
+
+
+def _one_by_one(names: list[str], cut: str, env: str, overrides: tuple[str, ...]) -> int:
+    commands = [(name, _command(name, cut, (), env, overrides)) for name in names]
     begun = time.monotonic()
     for number, (name, command) in enumerate(commands, 1):
         click.echo(f"[{number}/{len(commands)}] {name} ...", err=True)
@@ -100,7 +113,7 @@ def nightly_command(cut: str, first: str | None, skip: tuple[str, ...], env: str
         if code != 0:
             click.echo(
                 f"error: {name} ended with code {code}; nothing after it ran. Mend the cause, then go on with:"
-                f" dovetail nightly --cut {cut} --from {name}",
+                f" dovetail nightly --cut {cut} --separately --from {name}",
                 err=True,
             )
             return code

@@ -108,6 +108,7 @@ class Kafka(_Section):
 class Cassandra(_Section):
     contact: HostPorts
     keyspace: Identifier
+    replication: Annotated[int, Field(ge=1, le=9)]
     user_env: VariableName
     password_env: VariableName
 

@@ -19,12 +19,14 @@ def submitted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     seen: list[str] = []
 
     def render(settings: config.Config, name: str, home: Path) -> Command:
-        return Command((name, settings.run.cut or ""), ())
+        assert settings.job is not None
+        return Command((name, settings.run.cut or "", str(settings.job.arguments.get("skip"))), ())
 
     def submit(command: Command, home: Path) -> int:
-        seen.append(command.argv[0])
+        seen.append(" ".join(command.argv) if command.argv[0] == "chain" else command.argv[0])
         return 3 if command.argv[0] == "rfm" else 0
 
+    monkeypatch.setenv("DOVETAIL_PSEUDONYM_KEY", "a key for tests only")
     monkeypatch.setattr(jobs.submit, "render", render)
     monkeypatch.setattr(jobs.submit, "submit", submit)
     return seen
@@ -40,21 +42,36 @@ def test_jobs_are_listed_with_owner_and_schedule(capsys: pytest.CaptureFixture[s
 def test_the_chain_stops_at_the_first_failure_and_says_how_to_go_on(
     submitted: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["nightly", "--cut", CUT]) == 3
+    assert main(["nightly", "--cut", CUT, "--separately"]) == 3
     chain = config.in_order()
     assert submitted == chain[: chain.index("rfm") + 1]
-    assert f"dovetail nightly --cut {CUT} --from rfm" in capsys.readouterr().err
+    assert f"dovetail nightly --cut {CUT} --separately --from rfm" in capsys.readouterr().err
 
 
 def test_the_chain_goes_on_where_it_stopped(submitted: list[str]) -> None:
     after = config.in_order()[config.in_order().index("rfm") + 1]
-    assert main(["nightly", "--cut", CUT, "--from", after]) == 0
+    assert main(["nightly", "--cut", CUT, "--separately", "--from", after]) == 0
     assert submitted[0] == after and "rfm" not in submitted
 
 
 def test_a_job_can_be_left_out(submitted: list[str]) -> None:
-    assert main(["nightly", "--cut", CUT, "--skip", "rfm", "--skip", "land"]) == 0
+    assert main(["nightly", "--cut", CUT, "--separately", "--skip", "rfm", "--skip", "land"]) == 0
     assert set(config.in_order()) - set(submitted) == {"rfm", "land"}
+
+
+def test_the_chain_runs_in_one_session_unless_asked_otherwise(submitted: list[str]) -> None:
+    assert main(["nightly", "--cut", CUT, "--skip", "land", "--skip", "parity"]) == 0
+    assert submitted == [f"chain {CUT} land,parity"]
+
+
+def test_the_session_has_the_same_jobs_in_an_order_that_the_files_allow() -> None:
+    from jobs.chain import STEPS
+
+    steps = [step.name for step in STEPS]
+    assert sorted(steps) == sorted(config.in_order())
+    for name in steps:
+        job = config.load("local", name).job
+        assert job is not None and all(steps.index(before) < steps.index(name) for before in job.after)
 
 
 def test_what_is_not_in_the_chain_is_refused() -> None:

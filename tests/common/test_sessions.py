@@ -148,3 +148,10 @@ def test_the_gap_is_inclusive_and_the_day_exclusive() -> None:
 )
 def test_intent_is_golden(weight: int, score: int) -> None:
     assert intent(weight) == score
+
+
+def test_engines_that_differ_in_the_last_bit_of_a_power_agree_on_every_intent() -> None:
+    """The floor hides that bit unless a score lies on a border; only 40 does, where the power, 1/16, is exact."""
+    scores = {weight: 1000 * (1 - 0.5 ** (weight / 10)) + 0.5 for weight in range(2_000)}
+    assert [weight for weight, score in scores.items() if abs(score - round(score)) < 1e-9] == [40]
+    assert intent(40) == 938

@@ -1,0 +1,22 @@
+spark-submit \
+  --master spark://spark.example:7077 \
+  --name 'dovetail chain' \
+  --driver-memory 8g \
+  --deploy-mode client \
+  --executor-memory 16g \
+  --executor-cores 4 \
+  --total-executor-cores 32 \
+  --conf spark.pyspark.driver.python=python3 \
+  --conf spark.pyspark.python=python3 \
+  --jars build/jars/delta/delta-spark.jar,build/jars/delta/unitycatalog-client.jar \
+  --py-files dist/dovetail.zip \
+  jobs/chain.py \
+  --lake /srv/dovetail/lake \
+  --cut 2026-11-20T00:00:00Z \
+  --cassandra cassandra-1.example:9042,cassandra-2.example:9042,cassandra-3.example:9042 \
+  --keyspace dovetail \
+  --cassandra-user-env DOVETAIL_CASSANDRA_USER \
+  --cassandra-password-env DOVETAIL_CASSANDRA_PASSWORD \
+  --archive /srv/dovetail/archive \
+  --kafka kafka-1.example:9092,kafka-2.example:9092,kafka-3.example:9092 \
+  --topic events

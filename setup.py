@@ -15,6 +15,7 @@ PACKAGES = [
     "local",
     "local.demo",
     "local.simulator",
+    "local.simulator",
     "cli",
 ]
 

@@ -12,7 +12,7 @@ import click
 from cli.options import home, settings
 from common import bundle, config, submit
 from common.config import Config
-from common.errors import ConfigError, ServerUnavailable
+from common.errors import ConfigError, MissingRequirement, ServerUnavailable
 
 if TYPE_CHECKING:
     from local.servers import Platform, Ports
@@ -48,6 +48,23 @@ def topics_command(env: str, overrides: tuple[str, ...]) -> None:
     create_topics(config.load(env, None, overrides))
 
 
+@click.command("demo")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="Your own history: Online Retail (Parquet), REES46 (CSV), or raw events (JSON lines). Default: the simulator.",
+)
+@click.option("--folder", type=click.Path(path_type=Path), help="Where it works; default build/demo.")
+@click.option("--keep", is_flag=True, help="Leave the platform and the playground running at the end.")
+def demo_command(data: Path | None, folder: Path | None, keep: bool) -> int:
+    """Run the whole loop on this machine and check it: history, nightly run, live traffic, a second night, parity."""
+    from local.demo.run import main
+
+    if data is not None and not data.exists():
+        raise MissingRequirement(f"there is no data at {data}: give a file, or leave --data out for the simulator")
+    return main(data, folder, keep)
+
+
 @click.command("up")
 @settings
 def up_command(env: str, overrides: tuple[str, ...]) -> None:
@@ -70,12 +87,13 @@ def up_command(env: str, overrides: tuple[str, ...]) -> None:
 
 
 @click.command("down")
+@click.option("--folder", type=click.Path(path_type=Path), help="The platform's folder; default: local.folder.")
 @settings
-def down_command(env: str, overrides: tuple[str, ...]) -> None:
-    """Stop everything that `up` started; what was stored stays."""
+def down_command(folder: Path | None, env: str, overrides: tuple[str, ...]) -> None:
+    """Stop everything that `up` started, or `demo --keep` left; what was stored stays."""
     from local.servers import Platform
 
-    Platform.load(home() / config.load(env, None, overrides).local.folder).down(say)
+    Platform.load(folder or home() / config.load(env, None, overrides).local.folder).down(say)
 
 
 def export_key(loaded: Config) -> None:

@@ -13,6 +13,7 @@ from common.errors import ConfigError, run_main
 # `dovetail --help` imports nothing.
 COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("cli.doctor", "Check what this machine has, and say what is missing."),
+    "demo": ("cli.machine", "Run the whole loop on this machine and check it."),
     "up": ("cli.machine", "Start the platform on this machine and leave it running."),
     "down": ("cli.machine", "Stop what `up` started."),
     "status": ("cli.ask", "Say what is running and which views are live."),

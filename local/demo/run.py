@@ -136,7 +136,9 @@ def _loop(folder: Path, screen: Screen, report: Report, keep: bool) -> Iterator[
         if batch is not None:
             batch.stop()
         if keep:
-            screen.say(f"left running: {platform.serving_url}/ ; stop it with: dovetail down --folder {platform.folder}")
+            screen.say(
+                f"left running: {platform.serving_url}/ ; stop it with: dovetail down --folder {platform.folder}"
+            )
         else:
             with screen.step("servers down"):
                 platform.down(lambda line: None)

@@ -47,7 +47,7 @@ def test_an_exception_keeps_its_trace_in_json(stream: io.StringIO) -> None:
 @pytest.mark.parametrize("field", ["user_id", "visitor_id", "email", "raw", "ip"])
 def test_personal_data_is_refused(field: str) -> None:
     with pytest.raises(ValueError, match=field):
-        log.event(log.get("x"), "seen", **{field: "value"})
+        log.event(log.get("x"), "seen", logging.INFO, **{field: "value"})
 
 
 def test_an_unknown_format_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

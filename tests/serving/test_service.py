@@ -15,6 +15,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from common.admission import read_rejection, replay
 from local.cassandra import Cassandra
+from local.kafka import Kafka
 from local.ports import free_ports
 from tests.serving.conftest import Shop
 from tests.serving.platform import KNOWN, LURKER, POLICY, cut_now, event_bytes, publish_shop, wait_for
@@ -237,6 +238,16 @@ def test_a_store_that_is_away_degrades_the_answer_and_says_so(shop: Shop, cassan
         lambda: (a := get(shop, f"/v1/users/{KNOWN}/recommendations"))["degraded"] is False and a, "the store"
     )
     assert healed["level"] == "personal"
+
+
+def test_a_broker_that_is_away_is_a_503_and_then_forgotten(shop: Shop, kafka: Kafka) -> None:
+    kafka.server.pause()
+    try:
+        body = post(shop, event_bytes("tea.green-1"), 503)
+        assert body["error"] == "unavailable"
+    finally:
+        kafka.server.resume()
+    wait_for(lambda: shop.client.post("/v1/events", content=event_bytes("tea.green-1")).status_code == 202, "Kafka")
 
 
 def run_serving(*arguments: str, key: str | None = "a key of the serving tests") -> subprocess.CompletedProcess[str]:

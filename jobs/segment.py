@@ -133,9 +133,10 @@ def main(spark: SparkSession, args: Args) -> dict[str, Any]:
     try:
         distinct = rfm.select(*MEASURES).distinct().count()
         if distinct <= args.k_min:
-            raise IncompleteInput(
-                f"{distinct} different visitors with a purchase before the cut are too few for {args.k_min} segments"
-            )
+            # A young shop: nobody belongs to a segment yet, and what is published must say so.
+            lake.replace("gold/segments", spark.createDataFrame([], struct_type(SEGMENTS)))
+            lake.replace("gold/centroids", spark.createDataFrame([], struct_type(SEGMENT_VIEW)))
+            return {"k": 0, "distinct_visitors": distinct, "silhouettes": {}, "sizes": {}}
         scale = scale_of(rfm)
         vectors = standardised(rfm, scale).persist()
         ks = range(args.k_min, min(args.k_max, distinct - 1) + 1)

@@ -42,6 +42,11 @@ def _comma_list(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
+def _whole_path(value: str) -> str:
+    """A path from the root on, since Delta takes ``a/b`` for a table's name; a URI as it is."""
+    return value if "://" in value else os.path.abspath(value)
+
+
 Instant = Annotated[int, BeforeValidator(parse_instant)]
 """An instant in epoch milliseconds, read from ISO 8601 (UTC) or digits."""
 
@@ -59,7 +64,7 @@ EnvName = Annotated[str, Field(pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$")]
 class LakeArgs:
     """What every job takes."""
 
-    lake: Annotated[str, Field(min_length=1)]
+    lake: Annotated[str, Field(min_length=1), AfterValidator(_whole_path)]
     """Root folder of the lake: a path or a URI of a file system that Spark knows."""
 
 
@@ -113,13 +118,12 @@ def parse(args_class: type[Any], argv: Sequence[str], prog: str) -> Any:
     """
     parser = _Parser(prog=prog, description=(args_class.__doc__ or "").strip(), allow_abbrev=False)
     flags = {}
-    documents = args_class.__pydantic_fields__
+    told = explained(args_class)
     for field in dataclasses.fields(args_class):
         flag = "--" + field.name.replace("_", "-")
         flags[flag] = field.name
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-        text = documents[field.name].description or ""
-        text = text if required else f"{text} Default: {documents[field.name].default!r}."
+        text = told[field.name] if required else f"{told[field.name]} Default: {field.default!r}."
         parser.add_argument(flag, dest=field.name, required=required, default=None, help=text.replace("%", "%%"))
     for word in argv:
         flag = word.split("=", 1)[0]
@@ -129,6 +133,16 @@ def parse(args_class: type[Any], argv: Sequence[str], prog: str) -> Any:
             raise ConfigError(f"{prog}: unknown argument {flag}{hint}")
     given = {k: v for k, v in vars(parser.parse_args(argv)).items() if v is not None}
     return build(args_class, given, prog)
+
+
+def explained(args_class: type[Any]) -> dict[str, str]:
+    """The docstring under each field, inherited ones too."""
+    found: dict[str, str] = {}
+    for owner in reversed(args_class.__mro__):
+        for name, field in getattr(owner, "__pydantic_fields__", {}).items():
+            if field.description:
+                found[name] = field.description
+    return {field.name: found.get(field.name, "") for field in dataclasses.fields(args_class)}
 
 
 def build(args_class: type[Any], values: dict[str, Any], prog: str) -> Any:

@@ -38,7 +38,7 @@ def test_each_record_lands_once(spark, tmp_path):
     root, lake = tmp_path / "archive", Lake(spark, str(tmp_path / "lake"))
     archive(root, "events", "part-1", [event(0), event(1)])
     archive(root, "rejections", "part-1", [rejection(2)])
-    args = Args(lake=lake.root, cut="2026-03-02T00:00:00Z", archive=str(root))
+    args = Args(lake=lake.root, cut=1_772_409_600_000, archive=str(root))
     assert main(spark, args) == {"events": 2, "rejections": 1}
     archive(root, "events", "part-2", [event(1), event(3)])
     assert main(spark, args) == {"events": 1, "rejections": 0}

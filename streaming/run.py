@@ -183,7 +183,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     add("--restart-delay", type=span, default=SECOND_MS)
     add("--bundle-time", type=span, default=20, help="how long a Python operator waits to fill a bundle")
     add("--arrow-batch", type=int, default=2_000, help="rows of one call of a vectorised function")
-    add("--write-deadline", type=span, default=MINUTE_MS, help="how long a write is tried before the job fails over")
+    add(
+        "--write-deadline", type=span, default=5 * MINUTE_MS, help="how long a write is tried before the job fails over"
+    )
     add("--jars", default="", help="connector jars of a local run, separated by commas")
     add("--flink", action="append", default=[], metavar="KEY=VALUE", help="a setting of Flink's own; repeatable")
     add(

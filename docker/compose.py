@@ -272,7 +272,8 @@ def base_image() -> str:
     folder = BUILD / "base"
     shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    packages = "python3.11,python3.11-venv,ca-certificates"
+    # debootstrap resolves no virtual packages: python3-distutils is what python3.11-venv means by python3.11-distutils.
+    packages = "python3.11,python3.11-venv,python3-distutils,ca-certificates"
     run(["debootstrap", "--variant=minbase", f"--include={packages}", SUITE, str(folder)], 900, quiet=True)
     archive = BUILD / "base.tar"
     run(["tar", "-C", str(folder), "-cf", str(archive), "."], 300, quiet=True)

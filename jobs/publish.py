@@ -16,7 +16,7 @@ from pyspark.sql import functions as f
 from pyspark.sql.pandas.types import to_arrow_schema
 
 from common.contracts.catalogue import ITEM_VIEW
-from common.contracts.profile import PROFILE, SEGMENT_VIEW
+from common.contracts.profiles import PROFILE, SEGMENT_VIEW
 from common.embedding import HISTORY, ItemFactors, last_items, load_model, pack_history, pack_recommendations
 from common.errors import IncompleteInput
 from common.features.groups import GROUPS, FeatureGroup

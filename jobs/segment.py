@@ -20,7 +20,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as f
 
 from common.contracts.core import Contract
-from common.contracts.profile import SEGMENT_VIEW, SEGMENTS
+from common.contracts.profiles import SEGMENT_VIEW, SEGMENTS
 from common.errors import ConfigError, IncompleteInput
 from common.segments import name_centroids, nearest
 from jobs.spark.args import ARGUMENTS, JobArgs

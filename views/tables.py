@@ -9,7 +9,7 @@ from common.contracts.catalogue import ITEM_VIEW
 from common.contracts.core import EPOCH_MS, LONG, STRING, Contract, Field
 from common.contracts.embedding import USER_EMBEDDING
 from common.contracts.operations import POINTER
-from common.contracts.profile import PROFILE, SEGMENT_VIEW
+from common.contracts.profiles import PROFILE, SEGMENT_VIEW
 from common.contracts.sessions import SESSIONS
 from common.features.groups import GROUPS, FeatureGroup
 from views.schema import Table, View, create_table, identifier, table_of

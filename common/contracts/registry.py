@@ -5,7 +5,7 @@ from common.contracts.core import Contract
 from common.contracts.embedding import USER_EMBEDDING
 from common.contracts.events import BRONZE_EVENTS, EVENTS, QUARANTINED_EVENTS, REJECTIONS, SILVER_EVENTS
 from common.contracts.operations import PARITY, POINTER, RUNS
-from common.contracts.profile import PROFILE, RECOMMENDATIONS, RFM, SEGMENT_VIEW, SEGMENTS
+from common.contracts.profiles import PROFILE, RECOMMENDATIONS, RFM, SEGMENT_VIEW, SEGMENTS
 from common.contracts.sessions import SESSIONS
 from common.features.groups import GROUPS
 

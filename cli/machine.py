@@ -52,7 +52,7 @@ def topics_command(env: str, overrides: tuple[str, ...]) -> None:
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
-    help="Your own history: Online Retail (Parquet), REES46 (CSV), or raw events (JSON lines). Default: the simulator.",
+    help="A real history: Online Retail (Parquet) or REES46 (CSV). Default: the simulator.",
 )
 @click.option("--folder", type=click.Path(path_type=Path), help="Where it works; default build/demo.")
 @click.option("--keep", is_flag=True, help="Leave the platform and the playground running at the end.")

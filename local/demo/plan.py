@@ -82,7 +82,7 @@ def _format(path: Path) -> str:
     return kind
 
 
-_OTHER = "import your own data with jobs/import_events.py --format mapping (docs/batch.md)"
+_OTHER = "import your own data with jobs/import_events.py --format mapping (docs/operations.md)"
 
 
 def _time_range(path: Path, kind: str) -> tuple[int, int]:

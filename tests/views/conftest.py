@@ -1,14 +1,18 @@
-"""A keyspace of its own for each test that needs real Cassandra."""
+"""A keyspace of its own for each test that needs real Cassandra; hypothesis by number of examples, not by the clock."""
 
 import uuid
 from collections.abc import Iterator
 
 import pytest
 from cassandra.cluster import Session
+from hypothesis import HealthCheck, settings
 
 from local.cassandra import Cassandra
 from views.connect import ClusterSpec, connect, disconnect, ensure_keyspace
 from views.schema import identifier
+
+settings.register_profile("dovetail", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+settings.load_profile("dovetail")
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from typing import Any
 from cassandra.cluster import Session
 
 from common.embedding import HistoryEntry, ItemFactors, fold_in_batch, last_items, load_model, pack_history
+from streaming.flink.patience import patiently
 from views.pointer import BATCH, Pointer, PointerCache
 
 POINTER_AGE_S = 1.0
@@ -16,17 +17,19 @@ POINTER_AGE_S = 1.0
 class Embedder:
     """Folds histories in with the live model; loads another one when the pointer moves.
 
-    ``models`` is the folder of model artefacts by version; without it the URI in the pointer is used.
+    ``models`` is the folder of model artefacts by version; without it the URI in the pointer is used. The pointer is
+    asked for again for ``deadline_s`` while the store is away.
     """
 
-    def __init__(self, session: Session, models: Path | None = None) -> None:
+    def __init__(self, session: Session, models: Path | None = None, deadline_s: float = 0.0) -> None:
         self._pointer = PointerCache(session, BATCH, POINTER_AGE_S)
         self._models = models
+        self._deadline_s = deadline_s
         self._model: ItemFactors | None = None
 
     def model(self) -> ItemFactors | None:
         """The live model; None while none is live. Raises ContractError where its artefact is not whole."""
-        pointer = self._pointer.get()
+        pointer = patiently(self._pointer.get, self._deadline_s)
         if pointer is None or not pointer.model_version:
             return None
         if self._model is None or self._model.model_version != pointer.model_version:

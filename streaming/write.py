@@ -21,6 +21,7 @@ from common.sessions import SESSION_GAP_MS
 from streaming.features import VISITOR, column, tile_columns
 from streaming.flink.ddl import quote
 from streaming.flink.faults import Fault, InjectedFault
+from streaming.flink.patience import patiently
 from streaming.foldin import Embedder
 from streaming.history import COLUMNS as HISTORY_COLUMNS
 from streaming.history import read_history
@@ -60,7 +61,7 @@ class WriteRows(ScalarFunction):
     def open(self, function_context: FunctionContext) -> None:
         """Connect, once per worker process."""
         target = self.target
-        session = worker_session(target.spec)
+        session = patiently(lambda: worker_session(target.spec), target.deadline_s)
         self._writer = ViewWriter(session, WriteLimits(deadline_s=target.deadline_s))
         self.rows = SpeedRows(target.generation, target.created_ms, target.ttl_s)
         self.connected(session)
@@ -134,7 +135,8 @@ class WriteVisitors(WriteRows):
 
     def connected(self, session: Any) -> None:
         """Follow the live model."""
-        self.embedder = Embedder(session, Path(self.target.models) if self.target.models else None)
+        models = Path(self.target.models) if self.target.models else None
+        self.embedder = Embedder(session, models, self.target.deadline_s)
 
     def mutations(self, batch: Columns) -> list[Mutation]:
         """The newest tiles, open session and embedding of each visitor."""

@@ -18,6 +18,7 @@ from common.bundle import build
 from local.flink import FlinkCluster
 from local.kafka import create_topic
 from local.paths import project_root
+from streaming.flink.patience import patiently
 from streaming.run import LATENESS_MS
 from tests.streaming.oracle import stored, view_differences
 from tests.streaming.traffic import Expected, Record, closer, expected, records
@@ -143,6 +144,8 @@ def played(kafka, cassandra, flink_cluster, spec, pseudonym_key, tmp_path_factor
     cassandra.start()
     cassandra.wait_ready(180)
     run.seconds_without_cassandra = time.monotonic() - gone
+    disconnect(session)
+    session = patiently(lambda: connect(spec), 60)
 
     tables = generation.tables
 

@@ -10,7 +10,7 @@ from common.features.windows import DAY_MS, duration_ms
 RESERVED = frozenset({"tile_start", "dim", "n", "span", "late"})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FeatureGroup:
     """The declared aggregates of one key.
 
@@ -37,6 +37,13 @@ class FeatureGroup:
         for name in self.aggregates:
             if name in taken:
                 raise ValueError(f"feature group {self.name}: an aggregate cannot be called {name}")
+
+    # Expressions build conditions when compared, so a group is known by its name and version.
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, FeatureGroup) and (self.name, self.version) == (other.name, other.version)
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.version))
 
     @property
     def columns(self) -> tuple[str, ...]:

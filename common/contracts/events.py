@@ -76,7 +76,12 @@ LINEAGE = (
     Field("topic", STRING, nullable=False, doc="Kafka topic, or import:<data set>"),
     Field("partition", INT, nullable=False, doc="Kafka partition, 0 for an import"),
     Field("offset", LONG, nullable=False, doc="Kafka offset, or the row's number in the imported file"),
-    Field("late", BOOLEAN, nullable=False, doc="event_ms < ingest_ms - allowed lateness: a fact of the record, the same in every run"),
+    Field(
+        "late",
+        BOOLEAN,
+        nullable=False,
+        doc="event_ms < ingest_ms - allowed lateness: a fact of the record, the same in every run",
+    ),
     Field("event_date", DATE, nullable=False, doc="UTC day of event_ms"),
 )
 

@@ -1,4 +1,4 @@
-"""The batch layer in the demo: every job of the nightly chain, in one Spark session, on the demo's lake."""
+"""The batch layer in the demo: imports, the nightly chain and parity in one Spark session, on the demo's lake."""
 
 import json
 import os
@@ -12,41 +12,13 @@ from typing import Any
 import pandas as pd
 
 from common.errors import IncompleteInput
-from jobs import (
-    catalogue,
-    cleanse,
-    dedup_events,
-    features,
-    import_events,
-    land,
-    parity,
-    publish,
-    recommend,
-    rfm,
-    segment,
-    sessionize,
-    train_als,
-)
+from jobs import chain, import_events, land, parity
 from jobs.spark.run import execute
 from jobs.spark.session import local_session
 from jobs.spark.tables import Lake
 from local.demo.plan import Plan
 from local.demo.screen import Screen
 from local.jars import fetch
-
-CHAIN: tuple[ModuleType, ...] = (
-    cleanse,
-    dedup_events,
-    catalogue,
-    sessionize,
-    features,
-    rfm,
-    segment,
-    train_als,
-    recommend,
-    publish,
-)
-"""From bronze to the pointer's flip."""
 
 LAND_LIMIT_S = 90.0
 MEMORY = "1600m"
@@ -101,13 +73,10 @@ class Batch:
                     raise
                 retry(str(error))
 
-    def chain(self, cut_ms: int, catalogue_file: Path | None) -> None:
-        """Run everything from cleanse to publish for a cut."""
-        for job in CHAIN:
-            if job is catalogue:
-                self.run(job, cut=cut_ms, catalogue=str(catalogue_file or ""))
-            else:
-                self.run(job, cut=cut_ms)
+    def chain(self, cut_ms: int, catalogue: Path | None) -> None:
+        """Run the nightly chain for a cut, from cleanse to publish; landing and parity are runs of their own here."""
+        summary = self.run(chain, cut=cut_ms, catalogue=str(catalogue or ""), skip="land,parity")
+        self.counts.update(summary)
 
     def parity(self, cut_ms: int, generation: str) -> dict[str, Any]:
         """Compare the layers, whatever comes out: the self-check judges."""

@@ -8,6 +8,7 @@ import pytest
 
 from common.contracts.core import LONG, STRING, Contract, Field, Kind, decimal, float_vector, list_of, map_of, struct
 from common.contracts.json_schema import json_schema
+from common.contracts.page import page
 from common.contracts.registry import ALL
 from common.errors import ContractError
 from common.features.algebra import count, total
@@ -82,3 +83,8 @@ def test_expressions_refuse_what_engines_would_treat_differently():
     with pytest.raises(ValueError, match="backslash"):
         (event.type == "a\\b").sql()
     assert Constant(Decimal("0.05")).sql() == "CAST(0.05 AS DECIMAL(3, 2))"
+
+
+def test_the_documentation_page_is_what_is_declared():
+    declared = Path(__file__).parents[2] / "docs" / "contracts.md"
+    assert page(ALL.values()) == declared.read_text(), "run: python -m common.contracts.page > docs/contracts.md"

@@ -54,7 +54,7 @@ def test_every_command_exists_and_takes_the_options_it_is_shown_with(name: str) 
         known = {option for parameter in command.params for option in parameter.opts}
         assert {word for word in words[2:] if re.fullmatch(r"--[a-z-]+", word)} <= known | {"--help"}, words
         if words[1] in ("render", "submit"):
-            assert words[2] in config.jobs(), words
+            assert len(words) == 2 or words[2] in config.jobs(), words
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -72,6 +72,8 @@ def local_session(
         **DEFAULTS,
         **LOCAL,
         "spark.driver.memory": memory,
+        # A short session runs most of its code once: compiling it well costs more than it brings on two cores.
+        "spark.driver.extraJavaOptions": "-XX:+UseSerialGC -XX:TieredStopAtLevel=1",
         "spark.driver.extraClassPath": ":".join(str(p.resolve()) for p in delta_jars(jars)),
         **(settings or {}),
     }

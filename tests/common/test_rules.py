@@ -6,7 +6,7 @@ import pytest
 
 from common.rules import RULES, all_hold, first_broken
 
-GOOD = {
+GOOD: dict[str, object] = {
     "event_type": "purchase",
     "visitor_id": "k1_v",
     "item_id": "i",
@@ -17,7 +17,7 @@ GOOD = {
     "ingest_ms": 1_000,
 }
 
-BROKEN = {
+BROKEN: dict[str, dict[str, object]] = {
     "event_type_is_declared": {"event_type": "teleport"},
     "visitor_is_named": {"visitor_id": ""},
     "sale_has_item": {"item_id": None},

@@ -66,10 +66,15 @@ down: env  ## stop what `make up` started
 nightly: env jars zip  ## run the nightly chain of batch jobs on the running platform (ARGS="--cut ...")
 	dovetail nightly $(ARGS)
 
+BENCHMARKS = $$(ls benchmarks 2>/dev/null | sed -n 's/\.py$$//p' | xargs)
+
+.PHONY: bench-name
+bench-name:
+	@test -n '$(NAME)' || { echo "error: say which: make bench NAME=one of: $(BENCHMARKS)" >&2; exit 2; }
+	@test -f 'benchmarks/$(NAME).py' || { echo "error: there is no benchmarks/$(NAME).py; there are: $(BENCHMARKS)" >&2; exit 2; }
+
 .PHONY: bench
-bench: env jars zip  ## run one benchmark (NAME=...)
-	@test -n '$(NAME)' || { echo "error: say which: make bench NAME=one of: $$(ls benchmarks 2>/dev/null | sed -n 's/\.py$$//p' | xargs)" >&2; exit 2; }
-	@test -f 'benchmarks/$(NAME).py' || { echo "error: there is no benchmarks/$(NAME).py; there are: $$(ls benchmarks 2>/dev/null | sed -n 's/\.py$$//p' | xargs)" >&2; exit 2; }
+bench: bench-name env jars zip  ## run one benchmark (NAME=...)
 	python 'benchmarks/$(NAME).py' $(ARGS)
 
 ## ---- check

@@ -15,7 +15,8 @@ from jobs.publish import batch_tiles as tiles_of_rows
 from jobs.spark.models import newest_model
 from tests.jobs.small_shop import CUT_MS
 
-pytestmark = pytest.mark.spark
+# The first test to ask builds the lake: dozens of small Spark jobs.
+pytestmark = [pytest.mark.spark, pytest.mark.timeout(900)]
 
 MADE = (
     "silver/cleansed",

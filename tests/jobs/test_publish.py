@@ -17,7 +17,7 @@ from views.pointer import read_pointer
 from views.scan import digest, scan
 from views.versions import find_version
 
-pytestmark = [pytest.mark.spark, pytest.mark.platform]
+pytestmark = [pytest.mark.spark, pytest.mark.platform, pytest.mark.timeout(900)]
 
 
 @pytest.fixture

@@ -1,0 +1,125 @@
+"""The door to the lake: contracts hold, identifiers stay out of the log, only what changed is read again."""
+
+import json
+import multiprocessing
+from datetime import date
+from pathlib import Path
+
+import pytest
+from pyspark.sql import functions as f
+
+from common.contracts.events import BRONZE_EVENTS
+from common.errors import ConcurrentRun, ContractError, IncompleteInput
+from jobs import cleanse, dedup_events
+from jobs.spark.run import alone, execute
+from jobs.spark.schema import struct_type
+from jobs.spark.tables import Lake
+
+DAY_MS = 86_400_000
+START_MS = 1_772_323_200_000
+
+
+def event(offset: int, event_id: str | None = None, **changes) -> dict:
+    row = dict.fromkeys(BRONZE_EVENTS.names)
+    row |= {"event_id": event_id or f"e{offset}", "event_type": "view", "visitor_id": "k1_someone", "item_id": "i1"}
+    row |= {"category": "unknown", "event_ms": START_MS + offset, "ingest_ms": START_MS + offset, "late": False}
+    row |= {"topic": "events", "partition": 0, "offset": offset, "event_date": date(2026, 3, 1)}
+    return row | changes
+
+
+def frame(spark, rows):
+    return spark.createDataFrame(
+        [tuple(row[n] for n in BRONZE_EVENTS.names) for row in rows], struct_type(BRONZE_EVENTS)
+    )
+
+
+@pytest.fixture
+def lake(spark, tmp_path):
+    return Lake(spark, str(tmp_path / "lake"))
+
+
+@pytest.mark.spark
+def test_a_frame_that_breaks_its_contract_is_refused_with_the_difference(spark, lake):
+    rows = frame(spark, [event(1)])
+    wrong = rows.drop("category").withColumn("quantity", f.col("quantity").cast("string"))
+    with pytest.raises(ContractError, match="category is missing; quantity is string, expected int"):
+        lake.append("bronze/events", wrong)
+    assert not lake.exists("bronze/events")
+
+
+@pytest.mark.spark
+def test_a_table_that_is_not_there_names_the_job_that_makes_it(lake):
+    with pytest.raises(IncompleteInput, match="no silver/events: run dedup_events first"):
+        lake.read("silver/events")
+
+
+@pytest.mark.spark
+def test_identifiers_stay_out_of_the_log(spark, lake):
+    lake.append("bronze/events", frame(spark, [event(1, query="secret words", order_id="order-7", item_id="item-7")]))
+    log = "".join(p.read_text() for p in Path(lake.path("bronze/events"), "_delta_log").glob("*.json"))
+    assert "event_ms" in log
+    for identifier in ("k1_someone", "e1", "secret words", "order-7", "item-7"):
+        assert f'"{identifier}' not in log and f'\\"{identifier}' not in log
+
+
+@pytest.mark.spark
+def test_only_what_changed_is_cleansed_and_deduplicated(spark, lake):
+    args = {"lake": lake.root, "cut": START_MS + DAY_MS}
+    lake.append("bronze/events", frame(spark, [event(1), event(2, "twin"), event(3, event_type="purchase")]))
+    first = cleanse.main(spark, cleanse.Args(**args))
+    assert (first["rows_in"], first["new_good"], first["new_quarantined"]) == (3, 2, 1)
+    assert first["rules"] == {"sale_has_order": 1}
+    assert dedup_events.main(spark, dedup_events.Args(**args))["inserted"] == 2
+
+    # The same event again: one copy later, one from an earlier record that reached the lake late, with another date.
+    earlier = event(0, "twin", ingest_ms=START_MS - DAY_MS, event_ms=START_MS - DAY_MS, event_date=date(2026, 2, 28))
+    lake.append("bronze/events", frame(spark, [event(9, "twin"), earlier]))
+    assert cleanse.main(spark, cleanse.Args(**args))["rows_in"] == 2
+    second = dedup_events.main(spark, dedup_events.Args(**args))
+    assert second == {"rows_in": 2, "inserted": 0, "replaced": 1, "duplicates": 2}
+    rows = {row["event_id"]: row for row in lake.read("silver/events").collect()}
+    assert {name: row["offset"] for name, row in rows.items()} == {"e1": 1, "twin": 0}
+    assert rows["twin"]["event_date"] == date(2026, 2, 28)
+
+
+@pytest.mark.spark
+def test_a_lost_mark_costs_a_full_read_and_changes_nothing(spark, lake, monkeypatch):
+    args = cleanse.Args(lake=lake.root, cut=START_MS + DAY_MS)
+    lake.append("bronze/events", frame(spark, [event(1), event(2)]))
+    cleanse.main(spark, args)
+    monkeypatch.setattr(Lake, "mark", lambda *_: None)
+    again = cleanse.main(spark, args)
+    assert (again["rows_in"], again["new_good"]) == (2, 0)
+    assert lake.read("silver/cleansed").count() == 2
+
+
+@pytest.mark.spark
+def test_a_failed_run_leaves_its_row_in_runs(spark, lake):
+    with pytest.raises(IncompleteInput):
+        execute(spark, dedup_events.main, dedup_events.Args(lake=lake.root, cut=0))
+    row = lake.read("gold/runs").collect()[0]
+    assert (row["job"], row["outcome"], json.loads(row["arguments"])["cut"]) == ("dedup_events", "IncompleteInput", 0)
+
+
+def _hold(root, held, done):
+    with alone(root, "rfm"):
+        held.set()
+        done.wait(30)
+
+
+def test_of_two_runs_of_a_job_at_once_one_goes_on(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    held, done = context.Event(), context.Event()
+    other = context.Process(target=_hold, args=(str(tmp_path), held, done))
+    other.start()
+    try:
+        assert held.wait(60)
+        with pytest.raises(ConcurrentRun, match="another run of rfm"), alone(str(tmp_path), "rfm"):
+            pass
+        with alone(str(tmp_path), "segment"):
+            pass
+    finally:
+        done.set()
+        other.join()
+    with alone(str(tmp_path), "rfm"):
+        pass

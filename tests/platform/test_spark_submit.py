@@ -1,0 +1,118 @@
+"""Each batch job by its own ``spark-submit`` line, as the configuration renders it, with the bundle alone."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from common import config, submit
+from common.bundle import build
+from common.contracts.events import BRONZE_EVENTS
+from jobs.chain import STEPS
+from local.jars import fetch
+from local.paths import project_root
+from tests.jobs.small_shop import CUT_MS, write
+from views.connect import connect, disconnect
+from views.pointer import read_pointer
+from views.versions import Generations
+
+pytestmark = [pytest.mark.platform, pytest.mark.spark, pytest.mark.timeout(1500)]
+
+CUT = "2026-03-01T02:00:00Z"
+JOB_LIMIT_S = 300
+KAFKA_MS = CUT_MS - 7_200_000
+
+
+class Submitter:
+    """Renders a job's line for the environment ``local`` and runs it in a folder of its own."""
+
+    def __init__(self, folder: Path, cassandra: str, keyspace: str) -> None:
+        self.folder = folder
+        self.overrides = [
+            f"lake.root={folder}/lake",
+            f"lake.archive={folder}/archive",
+            f"run.cut={CUT}",
+            f"cassandra.contact={cassandra}",
+            f"cassandra.keyspace={keyspace}",
+        ]
+
+    def run(self, job: str, *overrides: str) -> subprocess.CompletedProcess[str]:
+        """The finished process of one submission."""
+        settings = config.load("local", job, [*self.overrides, *overrides])
+        command = submit.render(settings, job, project_root())
+        # Outside the checkout: what is not in the bundle can't be imported by luck.
+        argv = [str(project_root() / w) if w == f"jobs/{job}.py" else w for w in command.argv]
+        argv = [self._absolute(w) for w in argv]
+        environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "SPARK_HOME")}
+        return subprocess.run(
+            argv, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=JOB_LIMIT_S, check=False
+        )
+
+    def result(self, job: str, *overrides: str) -> dict:
+        """The JSON line of a run that must succeed."""
+        done = self.run(job, *overrides)
+        assert done.returncode == 0, f"{job}: {done.stderr[-3000:]}"
+        result = json.loads(done.stdout.strip().splitlines()[-1])
+        assert (result["job"], result["outcome"]) == (job, "ok")
+        return result["counts"]
+
+    @staticmethod
+    def _absolute(word: str) -> str:
+        parts = [str(project_root() / p) if p.startswith(("build/jars/", "dist/")) else p for p in word.split(",")]
+        return ",".join(parts)
+
+
+@pytest.fixture
+def submitter(environment_python, pseudonym_key, cluster_spec, tmp_path):
+    fetch("delta")
+    build(project_root(), project_root() / "dist" / "dovetail.zip")
+    return Submitter(tmp_path, cluster_spec.address, cluster_spec.keyspace)
+
+
+def archived(folder: Path) -> int:
+    """Lay down what the stream would have archived: one view by a visitor whom history does not know."""
+    row = dict.fromkeys(BRONZE_EVENTS.names)
+    row |= {"event_id": "live-1", "event_type": "view", "visitor_id": "k1_live", "item_id": "i1", "category": "cups"}
+    row |= {"event_ms": KAFKA_MS, "ingest_ms": KAFKA_MS, "late": False, "topic": "elsewhere", "partition": 0}
+    row |= {"offset": 0, "event_date": "2026-03-01"}
+    target = folder / "archive" / "events" / "d=2026-03-01" / "h=00"
+    target.mkdir(parents=True)
+    (target / "part-0").write_text(json.dumps(row) + "\n", encoding="utf-8")
+    return 1
+
+
+def test_each_job_runs_by_its_own_line(submitter, cluster_spec, tmp_path):
+    shop = write(tmp_path / "history.jsonl")
+    imported = submitter.result(
+        "import_events", "job.arguments.format=events", f"job.arguments.path={shop.path}", "job.arguments.dataset=shop"
+    )
+    assert imported["rows_in"] == shop.lines == imported["accepted"] + imported["rejected"]
+    landed = archived(tmp_path)
+    session = connect(cluster_spec)
+    try:
+        generations = Generations(session)
+        generation = generations.create()
+        generations.make_live(generation.name)
+        counts: dict[str, dict] = {}
+        for step in STEPS:
+            overrides = ["job.arguments.kafka="] if step.name == "land" else []
+            overrides += ["job.arguments.tracking_uri=none"] if step.name == "train_als" else []
+            counts[step.name] = submitter.result(step.name, *overrides)
+        pointer = read_pointer(session, "batch")
+    finally:
+        disconnect(session)
+    assert counts["land"]["events"] == landed
+    assert counts["cleanse"]["rows_in"] == imported["accepted"] + landed
+    assert counts["train_als"]["fold_in_difference"] < 1e-5
+    assert counts["publish"]["rows"]["profile"] > 0
+    assert pointer is not None and pointer.live == counts["publish"]["version"]
+
+
+def test_a_user_error_is_one_line_and_exit_code_two(submitter):
+    done = submitter.run("sessionize")
+    assert done.returncode == 2
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+    assert len(errors) == 1 and "the lake has no silver/events: run dedup_events first" in errors[0]
+    assert "Traceback" not in done.stderr

@@ -173,26 +173,14 @@ def start_stream(platform: "Platform", loaded: Config, env: str, overrides: tupl
 
 
 def wait_caught_up(loaded: Config, group: str) -> None:
-    """Wait until a stream's group has read what the topic held when asked; raises ServerUnavailable past the limit."""
-    from confluent_kafka import Consumer, TopicPartition
+    """Wait until a stream's group has read all of the topic; raises ServerUnavailable past the limit."""
+    from local.kafka import lag
 
-    kafka = loaded.kafka
-    consumer = Consumer({"bootstrap.servers": kafka.bootstrap, "group.id": group, "enable.auto.commit": False})
-    try:
-        partitions = consumer.list_topics(kafka.events_topic, timeout=10).topics[kafka.events_topic].partitions
-        wanted = [TopicPartition(kafka.events_topic, number) for number in partitions]
-        ends = {one.partition: consumer.get_watermark_offsets(one, timeout=10) for one in wanted}
-        deadline = time.monotonic() + CATCH_UP_S
-        while True:
-            read = {one.partition: one.offset for one in consumer.committed(wanted, timeout=10)}
-            lag = sum(high - max(read[number], low) for number, (low, high) in ends.items())
-            if lag <= 0:
-                return
-            if time.monotonic() > deadline:
-                raise ServerUnavailable(f"waited {CATCH_UP_S} s for the stream to catch up: {lag} events are left")
-            time.sleep(1)
-    finally:
-        consumer.close()
+    deadline = time.monotonic() + CATCH_UP_S
+    while (left := lag(loaded.kafka.bootstrap, loaded.kafka.events_topic, group)) != 0:
+        if time.monotonic() > deadline:
+            raise ServerUnavailable(f"waited {CATCH_UP_S} s for the stream to catch up: {left} events are left")
+        time.sleep(1)
 
 
 def start_serving(platform: "Platform", env: str, overrides: tuple[str, ...], loaded: Config) -> None:

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
-from confluent_kafka import KafkaException
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from common.errors import ServerUnavailable
@@ -166,3 +166,35 @@ def _is_led(admin: AdminClient, name: str, partitions: int) -> bool:
     topic = admin.list_topics(name, timeout=10).topics.get(name)
     led = [one for one in topic.partitions.values() if one.leader >= 0] if topic is not None else []
     return len(led) == partitions
+
+
+_COORDINATOR_MOVES = (
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError._WAIT_COORD,
+    KafkaError._TIMED_OUT,
+)
+"""What a broker says of a group while it makes up its mind who leads it: ask again."""
+
+
+def lag(address: str, topic: str, group: str) -> int | None:
+    """Records of the topic that the group has not committed; None while the broker cannot tell yet.
+
+    Raises ServerUnavailable where the topic is not there or the broker does not answer.
+    """
+    consumer = Consumer({"bootstrap.servers": address, "group.id": group, "enable.auto.commit": False, "log_level": 2})
+    try:
+        found = consumer.list_topics(topic, timeout=10).topics[topic]
+        if found.error is not None:
+            raise ServerUnavailable(f"Kafka at {address} has no topic '{topic}': create it with 'dovetail topics'")
+        asked = [TopicPartition(topic, partition) for partition in found.partitions]
+        ends = {one.partition: consumer.get_watermark_offsets(one, timeout=10) for one in asked}
+        committed = {one.partition: one.offset for one in consumer.committed(asked, timeout=10)}
+        return sum(high - max(committed[partition], low) for partition, (low, high) in ends.items())
+    except KafkaException as error:
+        if error.args[0].code() in _COORDINATOR_MOVES:
+            return None
+        raise ServerUnavailable(f"Kafka at {address} does not answer: {error.args[0].str()}") from error
+    finally:
+        consumer.close()

@@ -7,7 +7,7 @@ from pathlib import Path
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from local.demo.screen import Screen
-from local.kafka import EVENTS, REJECTIONS
+from local.kafka import EVENTS, REJECTIONS, lag
 from local.paths import project_root
 from local.servers import Platform
 from views.connect import ClusterSpec, connect, disconnect
@@ -70,23 +70,10 @@ class Stream:
         """
 
         def missing() -> str | None:
-            left = self.lag(application)
-            return f"{left} records" if left else None
+            left = lag(self.platform.kafka.address, EVENTS, f"dovetail-speed-{application.generation}")
+            return "the broker finds the group" if left is None else f"{left} records" if left else None
 
         return screen.wait(f"{application.generation} to write all of the topic", missing, limit, every=0.5)
-
-    def lag(self, application: Application) -> int:
-        """Records of the topic that the application has not committed as written."""
-        group = f"dovetail-speed-{application.generation}"
-        consumer = Consumer({"bootstrap.servers": self.platform.kafka.address, "group.id": group, "log_level": 2})
-        try:
-            partitions = consumer.list_topics(EVENTS, timeout=10).topics[EVENTS].partitions
-            asked = [TopicPartition(EVENTS, partition) for partition in partitions]
-            committed = {one.partition: max(0, one.offset) for one in consumer.committed(asked, timeout=10)}
-            ends = {one.partition: consumer.get_watermark_offsets(one, timeout=10)[1] for one in asked}
-        finally:
-            consumer.close()
-        return sum(end - committed[partition] for partition, end in ends.items())
 
     def rejections(self) -> list[bytes]:
         """Every committed record of the rejections' topic."""

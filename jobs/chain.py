@@ -1,17 +1,20 @@
-"""The nightly chain: every job of a cut in one session, in order, up to the first failure.
+"""The nightly chain: every job of a cut in one session, up to the first failure.
 
-Each step is the job's own ``main`` with the job's own defaults; what a step raises ends the chain, so nothing is
-published after a failure, and the last good version stays live.
+Each step is the job's own ``main`` with the job's own defaults, and begins once the steps it needs are done; steps that
+do not need each other run at once, since a small job waits for Spark's driver more than it computes. After a failure
+no step begins any more, so nothing is published, and the last good version stays live.
 """
 
 import dataclasses
 import json
 import sys
 from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass as plain_dataclass
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 from pyspark.sql import SparkSession
 
@@ -40,6 +43,8 @@ class Step:
 
     main: Main
     args: type[Any]
+    after: tuple[str, ...] = ()
+    """Steps that must be done before; one that is skipped counts as done."""
 
     @property
     def name(self) -> str:
@@ -49,19 +54,19 @@ class Step:
 
 STEPS: tuple[Step, ...] = (
     Step(land.main, land.Args),
-    Step(cleanse.main, cleanse.Args),
-    Step(dedup_events.main, dedup_events.Args),
-    Step(catalogue.main, catalogue.Args),
-    Step(sessionize.main, sessionize.Args),
-    Step(features.main, features.Args),
-    Step(parity.main, parity.Args),
-    Step(rfm.main, rfm.Args),
-    Step(segment.main, segment.Args),
-    Step(train_als.main, train_als.Args),
-    Step(recommend.main, recommend.Args),
-    Step(publish.main, publish.Args),
+    Step(cleanse.main, cleanse.Args, ("land",)),
+    Step(dedup_events.main, dedup_events.Args, ("cleanse",)),
+    Step(catalogue.main, catalogue.Args, ("dedup_events",)),
+    Step(train_als.main, train_als.Args, ("dedup_events", "catalogue")),
+    Step(sessionize.main, sessionize.Args, ("dedup_events",)),
+    Step(features.main, features.Args, ("dedup_events",)),
+    Step(rfm.main, rfm.Args, ("dedup_events",)),
+    Step(segment.main, segment.Args, ("rfm",)),
+    Step(recommend.main, recommend.Args, ("train_als",)),
+    Step(parity.main, parity.Args, ("dedup_events",)),
+    Step(publish.main, publish.Args, ("sessionize", "features", "segment", "recommend", "parity")),
 )
-"""The chain in its order; parity stands before what it could spoil."""
+"""The chain: an order in which each step stands behind those it needs, the long ones early."""
 
 
 @dataclass(frozen=True, kw_only=True, config=ARGUMENTS)
@@ -85,6 +90,9 @@ class Args(JobArgs, CassandraArgs):
 
     tracking_uri: str = ""
     """MLflow's tracking server or database; empty for sqlite in the lake's folder, none to keep no track."""
+
+    parallel: Annotated[int, Field(ge=1, le=16)] = 2
+    """Steps at once, of those that do not need each other."""
 
     skip: Names = ()
     """Steps to leave out, separated by commas: parity, where no stream runs."""
@@ -110,23 +118,45 @@ def arguments(step: Step, args: Args) -> Any:
 def main(spark: SparkSession, args: Args) -> dict[str, Any]:
     """Run the steps; counts and seconds by step."""
     steps = chosen(args)
-    run_id, runs = new_run_id(), list[Run]()
+    runs: list[Run] = []
     with ExitStack() as locks:
         for step in steps:
             locks.enter_context(alone(args.lake, step.name))
         try:
-            for number, step in enumerate(steps, 1):
-                print(f"[{number}/{len(steps)}] {step.name} ...", file=sys.stderr, flush=True)
-                result, error = measured(spark, step.main, arguments(step, args), run_id)
-                runs.append(result)
-                if error is not None:
-                    print(f"[{number}/{len(steps)}] {step.name} failed", file=sys.stderr, flush=True)
-                    raise error
-                print(f"[{number}/{len(steps)}] {step.name} {result.seconds:.1f} s {result.counts}", file=sys.stderr)
+            run_all(spark, args, steps, runs)
         finally:
             # One commit for all rows: each costs as much as a small job.
             record(spark, args.lake, runs)
     return summary(runs)
+
+
+def run_all(spark: SparkSession, args: Args, steps: Sequence[Step], runs: list[Run]) -> None:
+    """Run the steps, each after those it needs; append what each did to ``runs``, raise what the first failure did.
+
+    Steps that are under way when one fails are waited for.
+    """
+    run_id, waiting, failure = new_run_id(), list(steps), None
+    with ThreadPoolExecutor(args.parallel) as pool:
+        busy: dict[Future[tuple[Run, Exception | None]], Step] = {}
+        while waiting or busy:
+            undone = {step.name for step in (*waiting, *busy.values())}
+            for step in [s for s in waiting if not undone.intersection(s.after)][: args.parallel - len(busy)]:
+                waiting.remove(step)
+                _say(steps, step, "...")
+                busy[pool.submit(measured, spark, step.main, arguments(step, args), run_id)] = step
+            for done in wait(busy, return_when=FIRST_COMPLETED).done:
+                step, (result, error) = busy.pop(done), done.result()
+                runs.append(result)
+                if error is not None:
+                    failure = failure or error
+                    waiting.clear()
+                _say(steps, step, f"{result.seconds:.1f} s {result.counts}" if error is None else "failed")
+    if failure is not None:
+        raise failure
+
+
+def _say(steps: Sequence[Step], step: Step, text: str) -> None:
+    print(f"[{steps.index(step) + 1}/{len(steps)}] {step.name} {text}", file=sys.stderr, flush=True)
 
 
 def summary(runs: Sequence[Run]) -> dict[str, Any]:

@@ -60,6 +60,15 @@ def write(path: Path, seed: int = 7, visitors: int = 40, days: int = 8) -> Shop:
                         event["price"] = 0
                         free += 1
                 lines.append(json.dumps({k: v for k, v in event.items() if v is not None}))
+    # A session that is still open at the cut.
+    near = {
+        "event_id": "e-near",
+        "event_type": "view",
+        "user_id": "v1",
+        "item_id": "i1",
+        "event_ms": CUT_MS - MINUTE_MS,
+    }
+    lines.append(json.dumps(near))
     repeated = rng.sample(lines, 60)
     broken = [
         "{",

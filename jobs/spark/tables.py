@@ -203,6 +203,13 @@ class Lake:
         """Add rows with new keys and replace rows (``t``) of known ones by those (``s``) that meet ``replace_if``."""
         return self._merge(table, frame, within=within, mark=mark, replace_if=replace_if)
 
+    def remove(self, table: str, keys: DataFrame) -> None:
+        """Delete the rows whose key is among ``keys``: by a join, since a literal would stay in the log."""
+        condition = " AND ".join(f"t.`{k}` <=> s.`{k}`" for k in TABLES[table].contract.key)
+        gone = keys.select(*TABLES[table].contract.key)
+        merge = DeltaTable.forPath(self.spark, self.path(table)).alias("t").merge(gone.alias("s"), condition)
+        self._committed(table, merge.whenMatchedDelete().execute)
+
     def _merge(
         self,
         table: str,

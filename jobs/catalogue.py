@@ -11,6 +11,7 @@ from common.contracts.catalogue import ITEMS
 from common.contracts.events import UNKNOWN_CATEGORY
 from common.errors import ContractError, MissingRequirement
 from jobs.spark.args import ARGUMENTS, JobArgs
+from jobs.spark.before import events_before
 from jobs.spark.run import run
 from jobs.spark.schema import struct_type
 from jobs.spark.tables import Lake
@@ -83,7 +84,7 @@ def combined(own: DataFrame, told: DataFrame) -> DataFrame:
 def main(spark: SparkSession, args: Args) -> dict[str, Any]:
     """Make the catalogue anew."""
     lake = Lake(spark, args.lake)
-    items = from_events(lake.read("silver/events"), args.cut)
+    items = from_events(events_before(lake, args.cut), args.cut)
     if args.catalogue:
         items = combined(from_file(spark, args.catalogue, args.cut).select(*ITEMS.names), items.select(*ITEMS.names))
     return {"items": lake.replace("silver/items", items.coalesce(1)).inserted}

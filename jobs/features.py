@@ -15,6 +15,7 @@ from common.features.groups import GROUPS, FeatureGroup
 from common.features.tiles import ever_end
 from common.features.windows import DAY_MS, EVER, horizon_start
 from jobs.spark.args import ARGUMENTS, JobArgs
+from jobs.spark.before import events_before
 from jobs.spark.run import run
 from jobs.spark.tables import Lake
 
@@ -70,7 +71,7 @@ def main(spark: SparkSession, args: Args) -> dict[str, Any]:
     """Compute and write the tiles of each group; counts of rows by group."""
     lake = Lake(spark, args.lake)
     needed = {"event_ms", *(name for group in GROUPS.values() for name in inputs(group))}
-    events = lake.read("silver/events").where(f.col("event_ms") < args.cut).select(*sorted(needed))
+    events = events_before(lake, args.cut).select(*sorted(needed))
     events = events.persist(StorageLevel.MEMORY_AND_DISK)
     try:
         return {

@@ -128,6 +128,8 @@ def main(spark: SparkSession, args: Args) -> dict[str, Any]:
     lake = Lake(spark, args.lake)
     policy = policy_from_env(args.pseudonym_key_env, args.pseudonym_key_id)
     records = read(spark, args.format, Source(args.path, args.shift_days, args.mapping))
+    copies = records.agg((f.count("*") - f.count_distinct("fingerprint")).alias("rows")).first()
+    assert copies is not None, "an aggregate without keys has one row"
     exported = 0
     if args.until is not None:
         later = f.coalesce(f.col("event_ms") >= f.lit(args.until), f.lit(False))
@@ -139,7 +141,7 @@ def main(spark: SparkSession, args: Args) -> dict[str, Any]:
     topic = f"import:{args.dataset or args.format}"
     admitted = admit(records, policy).persist(StorageLevel.MEMORY_AND_DISK)
     try:
-        return write(lake, admitted, topic) | {"exported": exported}
+        return write(lake, admitted, topic) | {"exact_duplicate_rows": copies["rows"], "exported": exported}
     finally:
         admitted.unpersist()
 
@@ -150,7 +152,6 @@ def write(lake: Lake, admitted: DataFrame, topic: str) -> dict[str, Any]:
         f.count("*").alias("rows_in"),
         f.count("event_id").alias("accepted"),
         f.count("reason").alias("rejected"),
-        f.count_distinct("fingerprint").alias("distinct"),
         f.min(f.to_date(f.timestamp_millis("event_ms"))).alias("first"),
         f.max(f.to_date(f.timestamp_millis("event_ms"))).alias("last"),
     ).first()
@@ -166,7 +167,6 @@ def write(lake: Lake, admitted: DataFrame, topic: str) -> dict[str, Any]:
         "rows_in": tally["rows_in"],
         "accepted": tally["accepted"],
         "rejected": tally["rejected"],
-        "exact_duplicate_rows": tally["rows_in"] - tally["distinct"],
         "new_events": new_events,
         "new_rejections": new_rejections,
         "reasons": {row["reason"]: row["count"] for row in sorted(reasons)},

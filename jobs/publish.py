@@ -23,6 +23,7 @@ from common.features.groups import GROUPS, FeatureGroup
 from common.features.tiles import BatchTiles, Tile, pack
 from common.features.windows import DAY_MS
 from jobs.spark.args import ARGUMENTS, CassandraArgs, JobArgs
+from jobs.spark.before import events_before
 from jobs.spark.interactions import item_events
 from jobs.spark.models import newest_model
 from jobs.spark.run import run
@@ -220,7 +221,7 @@ def main(spark: SparkSession, args: Args) -> dict[str, Any]:
     folder, manifest = newest_model(args.lake, args.cut)
     model = load_model(folder)
     shared = spark.sparkContext.broadcast(model)
-    weighed = item_events(lake.read("silver/events"), args.cut)
+    weighed = item_events(events_before(lake, args.cut), args.cut)
     segments = of_this_cut(lake, "gold/segments", args.cut)
     frames = {
         "profile": profiles(

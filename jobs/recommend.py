@@ -17,6 +17,7 @@ from pyspark.sql import functions as f
 
 from common.embedding import ItemFactors, fold_in_arrays, load_model, pack_recommendations, top_items
 from jobs.spark.args import ARGUMENTS, JobArgs
+from jobs.spark.before import events_before
 from jobs.spark.interactions import item_events
 from jobs.spark.models import newest_model
 from jobs.spark.run import run
@@ -96,7 +97,7 @@ def main(spark: SparkSession, args: Args) -> dict[str, Any]:
     folder, manifest = newest_model(args.lake, args.cut)
     model = load_model(folder)
     shared = spark.sparkContext.broadcast(model)
-    weighed = item_events(lake.read("silver/events"), args.cut)
+    weighed = item_events(events_before(lake, args.cut), args.cut)
     lists = recommended(histories(weighed), shared, args.top, args.exclude_purchased).withColumns(
         {"cut_ms": f.lit(args.cut).cast("long"), "model_version": f.lit(manifest.model_version)}
     )

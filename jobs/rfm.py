@@ -13,6 +13,7 @@ from pyspark.sql import functions as f
 
 from common.features.windows import DAY_MS
 from jobs.spark.args import ARGUMENTS, JobArgs
+from jobs.spark.before import events_before
 from jobs.spark.run import run
 from jobs.spark.tables import Lake
 
@@ -57,7 +58,7 @@ def scored(rfm: DataFrame) -> DataFrame:
 def main(spark: SparkSession, args: Args) -> dict[str, Any]:
     """Compute RFM over silver's purchases before the cut."""
     lake = Lake(spark, args.lake)
-    rfm = scored(figures(lake.read("silver/events"), args.cut)).withColumn("cut_ms", f.lit(args.cut).cast("long"))
+    rfm = scored(figures(events_before(lake, args.cut), args.cut)).withColumn("cut_ms", f.lit(args.cut).cast("long"))
     return {"visitors": lake.replace("gold/rfm", rfm.coalesce(1)).inserted}
 
 

@@ -15,6 +15,7 @@ from common.features.expressions import event
 from common.features.windows import DAY_MS
 from common.sessions import INTENT_HALF, INTENT_MAX, SESSION_GAP_MS
 from jobs.spark.args import ARGUMENTS, JobArgs
+from jobs.spark.before import events_before
 from jobs.spark.run import run
 from jobs.spark.tables import Lake
 
@@ -64,7 +65,7 @@ def sessions(events: DataFrame, cut_ms: int) -> DataFrame:
 def main(spark: SparkSession, args: Args) -> dict[str, Any]:
     """Recompute the sessions."""
     lake = Lake(spark, args.lake)
-    written = lake.replace("gold/sessions", sessions(lake.read("silver/events"), args.cut))
+    written = lake.replace("gold/sessions", sessions(events_before(lake, args.cut), args.cut))
     return {"sessions": written.inserted}
 
 

@@ -8,6 +8,8 @@ version has been trained already, nothing is trained again.
 
 import hashlib
 import json
+import os
+import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from dataclasses import dataclass as plain_dataclass
@@ -29,6 +31,7 @@ from common.contracts.events import UNKNOWN_CATEGORY
 from common.embedding import fold_in_arrays, load_model, read_manifest, top_items, write_model
 from common.errors import ContractError, IncompleteInput
 from jobs.spark.args import ARGUMENTS, JobArgs
+from jobs.spark.before import events_before
 from jobs.spark.interactions import item_events, pairs
 from jobs.spark.models import models_folder
 from jobs.spark.run import run
@@ -255,6 +258,7 @@ def item_columns(lake: Lake, item_ids: list[str]) -> dict[str, list[Any]]:
 
 def track(uri: str, version: str, args: Args, counts: dict[str, Any], folder: Path) -> None:
     """Keep parameters, metrics and the artefact of a training in MLflow."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     import mlflow  # takes seconds to import, and only a new training needs it
 
     mlflow.set_tracking_uri(uri)
@@ -276,14 +280,17 @@ def main(spark: SparkSession, args: Args) -> dict[str, Any]:
     before = trained_already(folder)
     if before is not None:
         return before | {"trained": False}
-    spark.sparkContext.setCheckpointDir(str(models_folder(args.lake).parent / "_checkpoints"))
-    weighed = item_events(lake.read("silver/events"), args.cut).select("visitor_id", "item_id", "event_ms", "weight")
+    checkpoints = models_folder(args.lake).parent / "_checkpoints" / version
+    spark.sparkContext.setCheckpointDir(str(checkpoints))
+    weighed = item_events(events_before(lake, args.cut), args.cut).select("visitor_id", "item_id", "event_ms", "weight")
     weighed = weighed.persist()
     try:
         split = split_instant(weighed, args.test_fraction)
         train = pairs(weighed.where(f.col("event_ms") < split)).persist()
         test = weighed.where(f.col("event_ms") >= split).select("visitor_id", "item_id").distinct()
-        metrics = evaluate(train, test, fit(spark, train, args), args.test_users)
+        judged = fit(spark, train, args)
+        metrics = evaluate(train, test, judged, args.test_users)
+        judged.visitors.unpersist()
         train.unpersist()
         everything = pairs(weighed).persist()
         fitted = fit(spark, everything, args)
@@ -298,9 +305,11 @@ def main(spark: SparkSession, args: Args) -> dict[str, Any]:
             **item_columns(lake, fitted.item_ids),
         )
         compared, difference = fold_in_difference(folder, everything, fitted)
+        fitted.visitors.unpersist()
         everything.unpersist()
     finally:
         weighed.unpersist()
+        shutil.rmtree(checkpoints, ignore_errors=True)
     counts: dict[str, Any] = {
         "model_version": version,
         "items": manifest.items,

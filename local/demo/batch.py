@@ -13,6 +13,7 @@ import pandas as pd
 
 from common.errors import IncompleteInput
 from jobs import chain, import_events, land, parity
+from jobs.spark.before import events_before
 from jobs.spark.run import execute
 from jobs.spark.session import local_session
 from jobs.spark.tables import Lake
@@ -88,11 +89,12 @@ class Batch:
 
     def purchases(self, cut_ms: int) -> pd.DataFrame:
         """Silver's purchases before the cut, for an oracle in pandas."""
-        events = Lake(self.spark, str(self.lake)).read("silver/events")
-        chosen = events.where((events.event_type == "purchase") & (events.event_ms < cut_ms))
-        frame: pd.DataFrame = chosen.select(
-            "visitor_id", "item_id", "order_id", "event_ms", "price", "quantity"
-        ).toPandas()
+        events = events_before(Lake(self.spark, str(self.lake)), cut_ms)
+        frame: pd.DataFrame = (
+            events.where(events.event_type == "purchase")
+            .select("visitor_id", "item_id", "order_id", "event_ms", "price", "quantity")
+            .toPandas()
+        )
         return frame
 
     def rfm(self) -> pd.DataFrame:

@@ -181,7 +181,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     add("--state-backend", choices=("hashmap", "rocksdb"), default=None)
     add("--restart-attempts", type=int, default=1_000_000, help="0: the first failure ends the job")
     add("--restart-delay", type=span, default=SECOND_MS)
-    add("--bundle-time", type=span, default=20, help="how long a Python operator waits to fill a bundle")
+    add("--bundle-time", type=span, default=50, help="how long a Python operator waits to fill a bundle")
     add("--arrow-batch", type=int, default=2_000, help="rows of one call of a vectorised function")
     add(
         "--write-deadline", type=span, default=5 * MINUTE_MS, help="how long a write is tried before the job fails over"

@@ -26,7 +26,7 @@ class Settings:
     """hashmap (fast, on the heap) or rocksdb (larger than memory)."""
     idle_ms: int = 30 * SECOND_MS
     """A partition that is silent for so long no longer holds the watermark back."""
-    bundle_ms: int = 20
+    bundle_ms: int = 50
     """How long a Python operator waits to fill a bundle: the price of freshness, twice in the chain."""
     bundle_size: int = 5_000
     arrow_batch: int = 2_000
@@ -59,6 +59,8 @@ def defaults(settings: Settings) -> dict[str, str]:
         "python.fn-execution.arrow.batch.size": str(settings.arrow_batch),
         "execution.buffer-timeout.interval": f"{settings.buffer_timeout_ms} ms",
         "pipeline.auto-watermark-interval": "200 ms",
+        # chained operators would else copy every row, wide as it is
+        "pipeline.object-reuse": "true",
         "execution.checkpointing.mode": "EXACTLY_ONCE",
         "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
         "execution.checkpointing.timeout": f"{10 * MINUTE_MS} ms",

@@ -11,7 +11,7 @@ RFM = Contract(
     fields=(
         Field("visitor_id", STRING, nullable=False),
         Field("cut_ms", EPOCH_MS, nullable=False),
-        Field("recency_days", INT, nullable=False, doc="Whole days from the last purchase's UTC day to the cut's"),
+        Field("recency_days", INT, nullable=False, doc="Whole days that passed between the last purchase and the cut"),
         Field("frequency", LONG, nullable=False, doc="Distinct orders"),
         Field("monetary", MONEY, nullable=False, doc="Sum of price times quantity of purchases"),
         Field("r_score", INT, nullable=False, doc="1 to 5, 5 the most recent fifth"),

@@ -10,6 +10,7 @@ from cli.options import settings
 from common import config
 from common.config import Config
 from views.connect import ClusterSpec, connect, disconnect
+from views.errors import ViewMissing
 from views.pointer import BATCH, SPEED, read_pointer
 from views.versions import BatchVersions, Generations, list_versions
 
@@ -38,12 +39,15 @@ def views_command(env: str, overrides: tuple[str, ...]) -> None:
 
 
 @click.command("live")
-@click.argument("generation")
+@click.argument("generation", required=False)
 @settings
-def live_command(generation: str, env: str, overrides: tuple[str, ...]) -> None:
-    """Make a GENERATION of the speed views live, once its stream has caught up."""
+def live_command(generation: str | None, env: str, overrides: tuple[str, ...]) -> None:
+    """Make a GENERATION of the speed views live, by default the newest, once its stream has caught up."""
     with session_of(config.load(env, None, overrides)) as session:
-        pointer = Generations(session).make_live(generation)
+        claimed = [version.name for version in list_versions(session, SPEED) if version.state != "dropped"]
+        if not claimed:
+            raise ViewMissing("there is no generation yet: submit the streaming application first")
+        pointer = Generations(session).make_live(generation or claimed[-1])
     click.echo(f"generation {pointer.live} is live")
 
 

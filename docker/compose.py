@@ -160,13 +160,14 @@ def flink_port(platform: Engine) -> str:
 def start(platform: Engine) -> None:
     """Start the containers, wait until each server serves, create the topics and submit the application."""
     platform.run("up", "--detach", "--no-build", limit=900)
-    wait("Kafka", lambda: bool(platform.execute("batch", "dovetail", "topics")), 180)
+    wait("Kafka", lambda: bool(platform.execute("batch", "dovetail", "topics")), 300)
     wait("Cassandra", lambda: bool(platform.execute("batch", "python", "-c", CASSANDRA_ANSWERS)), 300)
     url = f"http://127.0.0.1:{flink_port(platform)}"
-    wait("Flink", lambda: fetch(f"{url}/overview")["slots-total"] > 0, 180)
+    wait("Flink", lambda: fetch(f"{url}/overview")["slots-total"] > 0, 300)
     say("submitting the streaming application")
     platform.execute("flink-jobmanager", "dovetail", "submit", "streaming")
-    wait("the streaming application", lambda: runs(url), 180)
+    wait("the streaming application", lambda: runs(url), 300)
+    platform.execute("batch", "dovetail", "live")
 
 
 CASSANDRA_ANSWERS = (
@@ -286,11 +287,11 @@ def base_image() -> str:
 def prove(platform: Engine) -> None:
     """Post events, see them in an answer, run a batch job by its own spark-submit, and ask once more."""
     url = f"http://127.0.0.1:{platform.variables['SERVING_PORT']}"
-    wait("serving", lambda: bool(fetch(f"{url}/healthz")), 120)
+    wait("serving", lambda: bool(fetch(f"{url}/healthz")), 300)
     now = int(time.time() * 1000)
     for number in range(6):
         fetch(f"{url}/v1/events", event(f"docker-test-{number}", f"item-{number % 3}", now - 60_000 + number * 1_000))
-    wait("the click in an answer", lambda: bool(fetch(f"{url}/v1/users/visitor-1/recommendations")["items"]), 120)
+    wait("the click in an answer", lambda: bool(fetch(f"{url}/v1/users/visitor-1/recommendations")["items"]), 180)
 
     say("running a batch job on the Spark cluster")
     history = "".join(

@@ -127,23 +127,22 @@ def main(spark: SparkSession, args: Args) -> dict[str, Any]:
     """Read, admit, write; counts of rows by what became of them."""
     lake = Lake(spark, args.lake)
     policy = policy_from_env(args.pseudonym_key_env, args.pseudonym_key_id)
-    records = read(spark, args.format, Source(args.path, args.shift_days, args.mapping))
-    copies = records.agg((f.count("*") - f.count_distinct("fingerprint")).alias("rows")).first()
-    assert copies is not None, "an aggregate without keys has one row"
-    exported = 0
-    if args.until is not None:
-        later = f.coalesce(f.col("event_ms") >= f.lit(args.until), f.lit(False))
-        if args.export:
-            exported = export_events(records.where(later), args.export)
-        records = records.where(~later)
-    elif args.export:
+    if args.export and args.until is None:
         raise ConfigError("--export needs --until: it takes the events from that instant on")
-    topic = f"import:{args.dataset or args.format}"
-    admitted = admit(records, policy).persist(StorageLevel.MEMORY_AND_DISK)
+    records = read(spark, args.format, Source(args.path, args.shift_days, args.mapping))
+    # Read up to three times: to count copies over the whole file, to export, to admit.
+    records = records.persist(StorageLevel.MEMORY_AND_DISK)
+    later = f.coalesce(f.col("event_ms") >= f.lit(args.until), f.lit(False)) if args.until is not None else f.lit(False)
+    admitted = admit(records.where(~later), policy).persist(StorageLevel.MEMORY_AND_DISK)
     try:
-        return write(lake, admitted, topic) | {"exact_duplicate_rows": copies["rows"], "exported": exported}
+        copies = records.agg((f.count("*") - f.count_distinct("fingerprint")).alias("rows")).first()
+        assert copies is not None, "an aggregate without keys has one row"
+        exported = export_events(records.where(later), args.export) if args.export else 0
+        counts = write(lake, admitted, f"import:{args.dataset or args.format}")
+        return counts | {"exact_duplicate_rows": copies["rows"], "exported": exported}
     finally:
         admitted.unpersist()
+        records.unpersist()
 
 
 def write(lake: Lake, admitted: DataFrame, topic: str) -> dict[str, Any]:

@@ -320,7 +320,7 @@ def rees46(spark: SparkSession, source: Source) -> DataFrame:
     properties = f.create_map(
         f.lit("session_id"), f.col("user_session"), f.lit("brand"), f.col("brand"), f.lit("title"), _rees46_title()
     )
-    return _raw(frame, fields, f.col(_SOURCE), source.shift_days, properties)
+    return _raw(frame, fields, f.md5(_SOURCE), source.shift_days, properties)
 
 
 def _rees46_title() -> Column:
@@ -341,7 +341,7 @@ def events(spark: SparkSession, source: Source) -> DataFrame:
         f.col("value").alias("raw"),
         event_ms.alias("event_ms"),
         f.coalesce(event_ms, f.col("_modified")).alias("record_ms"),
-        f.col("value").alias("fingerprint"),
+        f.md5("value").alias("fingerprint"),
     )
 
 

@@ -15,6 +15,8 @@ from common.errors import MissingRequirement
 DEFAULTS: dict[str, str] = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+    # A run says one line a step; Spark's own progress would bury it, and an error's one line with it.
+    "spark.log.level": "WARN",
     "spark.sql.session.timeZone": "UTC",
     # Tables are known by their paths; without this Spark leaves an empty folder where it was started.
     "spark.sql.warehouse.dir": str(Path(tempfile.gettempdir()) / "dovetail-warehouse"),

@@ -97,7 +97,7 @@ def test_each_job_runs_by_its_own_line(submitter, cluster_spec, tmp_path):
         generations.make_live(generation.name)
         counts: dict[str, dict] = {}
         for step in STEPS:
-            overrides = ["job.arguments.kafka="] if step.name == "land" else []
+            overrides = ['job.arguments.kafka=""'] if step.name == "land" else []
             overrides += ["job.arguments.tracking_uri=none"] if step.name == "train_als" else []
             counts[step.name] = submitter.result(step.name, *overrides)
         pointer = read_pointer(session, "batch")
@@ -112,7 +112,8 @@ def test_each_job_runs_by_its_own_line(submitter, cluster_spec, tmp_path):
 
 def test_a_user_error_is_one_line_and_exit_code_two(submitter):
     done = submitter.run("sessionize")
-    assert done.returncode == 2
+    assert done.returncode == 2, done.stderr[-2000:]
     errors = [line for line in done.stderr.splitlines() if line.startswith("error:")]
-    assert len(errors) == 1 and "the lake has no silver/events: run dedup_events first" in errors[0]
+    assert len(errors) == 1, done.stderr[-2000:]
+    assert "the lake has no silver/events: run dedup_events first" in errors[0]
     assert "Traceback" not in done.stderr

@@ -77,6 +77,9 @@ def main() -> int:
             log_level="warning",
             access_log=False,  # its lines would hold raw ids
             timeout_graceful_shutdown=5,
+            # Longer than clients and proxies keep a connection idle: whoever closes first must be the one that asks,
+            # or a request meets a closing connection.
+            timeout_keep_alive=75,
         )
     )
     try:

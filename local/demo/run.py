@@ -37,6 +37,7 @@ from local.demo.plan import Plan, plan_file, simulated_cuts
 from local.demo.probes import Visitor, probe
 from local.demo.screen import Screen
 from local.demo.stream import Application, Stream
+from local.guard import guard
 from local.memory import PeakMemory
 from local.paths import build_dir, project_root
 from local.producer import EventProducer
@@ -93,6 +94,8 @@ def main(data: Path | None = None, folder: Path | None = None, keep: bool = Fals
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir(parents=True)
     os.environ.setdefault(KEY_ENV, secrets.token_hex(32))
+    if not keep:
+        guard()  # nothing survives, however this process ends
     with PeakMemory() as memory:
         try:
             with _loop(home, screen, report, keep) as loop:

@@ -9,11 +9,20 @@ from rich.console import Console
 from common.errors import ServerUnavailable
 
 
+NARROWEST = 120
+"""Columns of a console that is none: a log file has no width of its own, and the table needs this much."""
+
+
+def _console() -> Console:
+    console = Console(highlight=False, soft_wrap=True)
+    return console if console.is_terminal else Console(highlight=False, soft_wrap=True, width=NARROWEST)
+
+
 class Screen:
     """Prints steps as they begin and end; ``seconds`` is the time since the start."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(highlight=False, soft_wrap=True)
+        self.console = console or _console()
         self._begun = time.monotonic()
 
     @property

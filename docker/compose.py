@@ -69,19 +69,22 @@ def run(
     quiet: bool = False,
 ) -> str:
     """Run a command and return its standard output; raises ServerUnavailable with what it said last."""
-    done = subprocess.run(
-        list(command),
-        env={**os.environ, **(variables or {})},
-        input=text,
-        stdin=subprocess.DEVNULL if text is None else None,
-        capture_output=True,
-        text=True,
-        timeout=limit,
-        check=False,
-    )
+    shown = " ".join(command[:6])
+    try:
+        done = subprocess.run(
+            list(command),
+            env={**os.environ, **(variables or {})},
+            input=text,
+            stdin=subprocess.DEVNULL if text is None else None,
+            capture_output=True,
+            text=True,
+            timeout=limit,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise ServerUnavailable(f"waited {limit:.0f} s for {shown} ...") from None
     if done.returncode != 0:
         told = (done.stderr + done.stdout).strip().splitlines()
-        shown = " ".join(command[:6])
         raise ServerUnavailable(f"{shown} ... failed with code {done.returncode}: {' | '.join(told[-6:])}")
     if not quiet and done.stdout.strip():
         say(done.stdout.strip().splitlines()[-1])
@@ -193,7 +196,7 @@ def wait(what: str, ready: Callable[[], bool], limit: float) -> None:
             if ready():
                 say(f"{what}: ready after {time.monotonic() - begun:.0f} s")
                 return
-        except (ServerUnavailable, OSError, KeyError, ValueError, subprocess.TimeoutExpired) as error:
+        except (ServerUnavailable, OSError, KeyError, ValueError) as error:
             last = str(error)
         time.sleep(2)
     raise ServerUnavailable(f"waited {limit:.0f} s for {what}: {last}")
@@ -302,7 +305,7 @@ def prove(platform: Engine) -> None:
     told = platform.execute(
         *("batch", "dovetail", "submit", "import_events"),
         *("--arg", "format=events", "--arg", "path=/var/lib/dovetail/history.jsonl"),
-        limit=600,
+        limit=1200,
     )
     result = json.loads(told.strip().splitlines()[-1])
     say(f"import_events: {result['counts']}")

@@ -8,7 +8,6 @@ from rich.console import Console
 
 from common.errors import ServerUnavailable
 
-
 NARROWEST = 120
 """Columns of a console that is none: a log file has no width of its own, and the table needs this much."""
 

@@ -6,6 +6,8 @@ spark-submit \
   --executor-memory 1g \
   --executor-cores 2 \
   --total-executor-cores 2 \
+  --conf spark.driver.bindAddress=0.0.0.0 \
+  --conf spark.driver.host=batch \
   --conf spark.pyspark.driver.python=python3 \
   --conf spark.pyspark.python=python3 \
   --jars build/jars/delta/delta-spark.jar,build/jars/delta/unitycatalog-client.jar \

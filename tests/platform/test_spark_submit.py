@@ -18,10 +18,10 @@ from views.connect import connect, disconnect
 from views.pointer import read_pointer
 from views.versions import Generations
 
-pytestmark = [pytest.mark.platform, pytest.mark.spark, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.platform, pytest.mark.spark, pytest.mark.timeout(1800)]
 
 CUT = "2026-03-01T02:00:00Z"
-JOB_LIMIT_S = 300
+JOB_LIMIT_S = 600
 KAFKA_MS = CUT_MS - 7_200_000
 
 

@@ -46,8 +46,6 @@ class Submitter:
         argv = [str(project_root() / w) if w == f"jobs/{job}.py" else w for w in command.argv]
         argv = [self._absolute(w) for w in argv]
         environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "SPARK_HOME")}
-        # Fourteen short JVMs: compiling their code well would cost more than all the jobs.
-        environment["JDK_JAVA_OPTIONS"] = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1"
         return subprocess.run(
             argv, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=JOB_LIMIT_S, check=False
         )
@@ -102,7 +100,6 @@ def test_each_job_runs_by_its_own_line(submitter, cluster_spec, tmp_path):
             overrides = ['job.arguments.kafka=""'] if step.name == "land" else []
             overrides += ["job.arguments.tracking_uri=none"] if step.name == "train_als" else []
             counts[step.name] = submitter.result(step.name, *overrides)
-            print(f"{step.name}: {counts[step.name]}")
         pointer = read_pointer(session, "batch")
     finally:
         disconnect(session)

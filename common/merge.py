@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from common.features.algebra import Decayed
 from common.features.groups import FeatureGroup
 from common.features.tiles import BatchTiles, Tile, ever_end, merge, rescale
 from common.features.windows import DAY_MS, EVER, HORIZON_MS, duration_ms, horizon_start, tile_start
@@ -89,8 +88,3 @@ def answer(
         | {name: a.finish(v) for (name, a), v in zip(group.aggregates.items(), tile.values, strict=True)}
         for key, tile in sorted(by_dim.items())
     }
-
-
-def decays(group: FeatureGroup) -> bool:
-    """Whether any feature of the group is a decayed sum, whose answer is rounded once more per tile when merged."""
-    return any(isinstance(a, Decayed) for a in group.aggregates.values())

@@ -26,7 +26,7 @@ from common.features.windows import HORIZON_MS, horizon_start
 from common.sessions import SESSION_GAP_MS
 from jobs.features import tiles
 from jobs.sessionize import sessions
-from jobs.spark.args import ARGUMENTS, CassandraArgs, JobArgs
+from jobs.spark.args import ARGUMENTS, CassandraArgs, JobArgs, cluster_spec
 from jobs.spark.run import new_run_id, run
 from jobs.spark.schema import struct_type
 from jobs.spark.tables import Lake, wall_clock_ms
@@ -70,13 +70,6 @@ class Compared:
     def rows(self) -> dict[str, Any]:
         """The figures of whole rows."""
         return dict(self.features)[WHOLE_ROW]
-
-
-def spec_of(args: CassandraArgs) -> ClusterSpec:
-    """Where the views are."""
-    return ClusterSpec.parse(
-        args.cassandra, args.keyspace, user_env=args.cassandra_user_env, password_env=args.cassandra_password_env
-    )
 
 
 def stored(spark: SparkSession, spec: ClusterSpec, table: Table, contract: Contract) -> DataFrame:
@@ -204,7 +197,7 @@ def passes(figures: dict[str, Any], threshold: float) -> bool:
 
 def main(spark: SparkSession, args: Args) -> dict[str, Any]:
     """Compare every group's tiles and the sessions; keep the table; fail above the threshold."""
-    lake, spec = Lake(spark, args.lake), spec_of(args)
+    lake, spec = Lake(spark, args.lake), cluster_spec(args)
     generation = args.generation or live_generation(spec)
     tables = tables_of(SPEED.values(), generation)
     events = taken_by_speed(lake.read("silver/events"), args.topic).cache()

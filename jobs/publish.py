@@ -22,7 +22,7 @@ from common.errors import IncompleteInput
 from common.features.groups import GROUPS, FeatureGroup
 from common.features.tiles import BatchTiles, Tile, pack
 from common.features.windows import DAY_MS
-from jobs.spark.args import ARGUMENTS, CassandraArgs, JobArgs
+from jobs.spark.args import ARGUMENTS, CassandraArgs, JobArgs, cluster_spec
 from jobs.spark.before import events_before
 from jobs.spark.interactions import item_events
 from jobs.spark.models import newest_model
@@ -217,7 +217,7 @@ def of_this_cut(lake: Lake, table: str, cut_ms: int) -> DataFrame:
 def main(spark: SparkSession, args: Args) -> dict[str, Any]:
     """Fill a new version, check it, make it live, drop old ones."""
     lake = Lake(spark, args.lake)
-    spec = ClusterSpec.parse(args.cassandra, args.keyspace, args.cassandra_user_env, args.cassandra_password_env)
+    spec = cluster_spec(args)
     folder, manifest = newest_model(args.lake, args.cut)
     model = load_model(folder)
     shared = spark.sparkContext.broadcast(model)

@@ -10,6 +10,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from common.errors import ServerUnavailable
+from common.features.windows import DAY_MS
 from local.jars import fetch
 from local.java import classpath, java
 from local.ports import HOST, is_open
@@ -17,7 +18,6 @@ from local.process import Server, run
 
 EVENTS = "events"
 REJECTIONS = "events.rejected"
-DAY_MS = 86_400_000
 RETENTION_DAYS = 7
 """Both topics hold raw ids, so what they keep is short and stated."""
 

@@ -17,6 +17,7 @@ from pydantic.dataclasses import dataclass
 
 from common.errors import ConfigError
 from common.features.windows import check_cut
+from views.connect import ClusterSpec
 
 ARGUMENTS = ConfigDict(use_attribute_docstrings=True, extra="forbid", validate_default=True)
 """The pydantic configuration of every job's ``Args``."""
@@ -91,6 +92,11 @@ class CassandraArgs:
 
     cassandra_password_env: EnvName = ""
     """Environment variable that holds the password; empty for no login."""
+
+
+def cluster_spec(args: CassandraArgs) -> ClusterSpec:
+    """Where the views are; raises ConfigError where the address is none."""
+    return ClusterSpec.parse(args.cassandra, args.keyspace, args.cassandra_user_env, args.cassandra_password_env)
 
 
 def secret(env_name: str) -> str:

@@ -22,6 +22,8 @@ DEFAULTS: dict[str, str] = {
     "spark.sql.warehouse.dir": str(Path(tempfile.gettempdir()) / "dovetail-warehouse"),
     "spark.sql.ansi.enabled": "true",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
+    # Tasks already share the cores among them: threads of numpy's own inside each would only wait for one another.
+    "spark.executorEnv.OPENBLAS_NUM_THREADS": "1",
     "spark.databricks.delta.snapshotPartitions": "2",
     # VACUUM and partition discovery list folders with 10,000 tasks by default.
     "spark.sql.sources.parallelPartitionDiscovery.parallelism": "2",
@@ -60,11 +62,18 @@ def create_session(name: str) -> SparkSession:
 
 
 def local_session(
-    name: str, jars: Path, *, master: str = "local[2]", memory: str = "1g", settings: Mapping[str, str] | None = None
+    name: str,
+    jars: Path,
+    *,
+    master: str = "local[2]",
+    memory: str = "1g",
+    log: Path | None = None,
+    settings: Mapping[str, str] | None = None,
 ) -> SparkSession:
     """A session inside this process, for the demo and for tests.
 
-    ``jars`` is the folder that holds Delta's jars. Raises MissingRequirement where it has none.
+    ``jars`` is the folder that holds Delta's jars; ``log`` takes what Spark logs, None leaves it on stderr. Raises
+    MissingRequirement where there is no Delta jar.
     """
     if not any(Path(jars).glob("delta-spark*.jar")):
         raise MissingRequirement(f"no Delta jar in {jars}: run `make jars`")
@@ -74,8 +83,7 @@ def local_session(
         **DEFAULTS,
         **LOCAL,
         "spark.driver.memory": memory,
-        # A short session runs most of its code once: compiling it well costs more than it brings on two cores.
-        "spark.driver.extraJavaOptions": "-XX:+UseSerialGC -XX:TieredStopAtLevel=1",
+        "spark.driver.extraJavaOptions": " ".join((*_SHORT_LIVED, *(_logging_to(log) if log else ()))),
         "spark.driver.extraClassPath": ":".join(str(p.resolve()) for p in delta_jars(jars)),
         **(settings or {}),
     }
@@ -84,6 +92,34 @@ def local_session(
     spark = builder.getOrCreate()
     _require_delta(spark)
     return spark
+
+
+_SHORT_LIVED = (
+    "-XX:+UseSerialGC",
+    # A short session runs most of its code once: compiling it well costs more than it brings on two cores.
+    "-XX:TieredStopAtLevel=1",
+    # The cheap compiler's own limit is 48 MB; a chain of jobs fills it, and then nothing more is compiled.
+    "-XX:ReservedCodeCacheSize=256m",
+)
+
+
+def _logging_to(log: Path) -> tuple[str, ...]:
+    """The option that sends Spark's log to a file; its configuration is written beside it."""
+    configuration = log.with_suffix(".log4j2.properties")
+    configuration.parent.mkdir(parents=True, exist_ok=True)
+    configuration.write_text(_LOG4J.format(log=log.resolve()), encoding="utf-8")
+    return (f"-Dlog4j2.configurationFile={configuration.resolve().as_uri()}",)
+
+
+_LOG4J = """\
+rootLogger.level = warn
+rootLogger.appenderRef.file.ref = file
+appender.file.type = File
+appender.file.name = file
+appender.file.fileName = {log}
+appender.file.layout.type = PatternLayout
+appender.file.layout.pattern = %d{{ISO8601}} %p %c{{1}}: %m%n%ex
+"""
 
 
 def _share_python() -> None:

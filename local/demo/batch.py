@@ -28,14 +28,14 @@ MEMORY = "1600m"
 class Batch:
     """Runs jobs in one session; ``counts`` keeps what each returned last."""
 
-    def __init__(self, lake: Path, screen: Screen, arguments: dict[str, Any]) -> None:
+    def __init__(self, lake: Path, log: Path, screen: Screen, arguments: dict[str, Any]) -> None:
         self.lake = lake
         self.screen = screen
         self.arguments = {"lake": str(lake), **arguments}
         self.counts: dict[str, dict[str, Any]] = {}
         # Spark's workers run `python3` from PATH unless they are told.
         os.environ.update(PYSPARK_PYTHON=sys.executable, PYSPARK_DRIVER_PYTHON=sys.executable)
-        self.spark = local_session("dovetail-demo", fetch("delta"), memory=MEMORY)
+        self.spark = local_session("dovetail-demo", fetch("delta"), memory=MEMORY, log=log)
 
     def stop(self) -> None:
         """End the session and its JVM."""

@@ -124,6 +124,7 @@ def _loop(folder: Path, screen: Screen, report: Report, keep: bool) -> Iterator[
             ensure_keyspace(spec)
             batch = Batch(
                 lake,
+                folder / "spark.log",
                 screen,
                 {
                     "archive": str(archive),

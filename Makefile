@@ -75,7 +75,7 @@ bench-name:
 
 .PHONY: bench
 bench: bench-name env jars zip  ## run one benchmark (NAME=...)
-	python 'benchmarks/$(NAME).py' $(ARGS)
+	PYTHONPATH='$(CURDIR)' python 'benchmarks/$(NAME).py' $(ARGS)
 
 ## ---- check
 

@@ -75,13 +75,14 @@ def expect(disturbed: Disturbed, policy: Policy) -> Expected:
     return Expected(rejections, events, admitted, duplicates, fold(GROUPS["activity"], rows))
 
 
-def _holds(event: Event) -> bool:
-    return first_broken(msgspec.structs.asdict(event)) is None
-
-
 def declared_reasons(disturbed: Disturbed, natural: Iterable[str]) -> Counter[str]:
     """Rejections by reason: what the poison was made for, and what the sound records' own faults are."""
     return Counter([one.reason.value for one in disturbed.poisoned]) + Counter(natural)
+
+
+def admitted(records: Iterable[Record], policy: Policy) -> list[Record]:
+    """The records that the gate lets in."""
+    return [r for r in records if not isinstance(admit(r.value, r.timestamp_ms, policy), Rejection)]
 
 
 def own_faults(records: Iterable[Record], poisoned: Iterable[Record], policy: Policy) -> list[str]:

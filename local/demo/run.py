@@ -32,7 +32,7 @@ from common.sessions import SESSION_GAP_MS
 from local.demo import checks
 from local.demo.batch import Batch
 from local.demo.load import Answered, for_seconds, open_loop_in_thread
-from local.demo.oracle import Expected, declared_reasons, expect, own_faults, read_records
+from local.demo.oracle import Expected, admitted, declared_reasons, expect, own_faults, read_records
 from local.demo.plan import Plan, plan_file, simulated_cuts
 from local.demo.probes import Visitor, probe
 from local.demo.screen import Screen
@@ -179,7 +179,7 @@ def _play(loop: Loop, plan: Plan) -> None:
         application = loop.stream.submit()
     visitors = _visitors(sound)
     _start_serving(loop, visitors)
-    present = _present(sound, _now_ms())
+    present = _present(admitted(sound, loop.policy), _now_ms())
     _replay(loop, application, disturbed, present)
     loop.stream.make_live(application)
     stored = _stored_activity(loop.spec, application.generation, plan.cut_ms)
@@ -260,7 +260,7 @@ def _replay(loop: Loop, application: Application, disturbed: Disturbed, present:
 
 
 def _present(sound: list[Record], now_ms: int) -> list[Record]:
-    """Some of the day's events once more, as new events of now."""
+    """Some of the day's admitted events once more, as new events of now."""
     step = max(1, len(sound) // PRESENT)
     records = []
     for number, record in enumerate(sound[::step][:PRESENT]):

@@ -4,8 +4,12 @@ With item factors Y, a user's vector under MLlib's implicit ALS solves ``A x = b
 
     A = YᵀY + Σ αr·yyᵀ + λ·n·I        b = Σ (1 + αr)·y
 
-over the n items of the history with summed weight r > 0 (Hu, Koren, Volinsky 2008; MLlib scales λ by n). That is
-what MLlib's own last half-step solves, so the fold-in of a whole history equals its userFactors up to their
+over the n items of the history with summed weight r > 0 (Hu, Koren, Volinsky 2008; MLlib scales λ by n), and under its
+explicit ALS, where r is what is to be met (Zhou et al. 2008),
+
+    A = Σ yyᵀ + λ·n·I        b = Σ r·y
+
+That is what MLlib's own last half-step solves, so the fold-in of a whole history equals its userFactors up to their
 single precision.
 
 The history itself is a monoid (:func:`last_items`), so batch and speed may each know a part of it. The matrices
@@ -20,7 +24,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -108,6 +112,13 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     items: int
     sha256: str
     cut_ms: int
+    mode: Literal["implicit", "explicit"] = "implicit"
+
+    def coefficients(self, ratings: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """What each item of a history with these ratings adds to A, as a multiple of yyᵀ, and to b, of y."""
+        if self.mode == "explicit":
+            return np.ones_like(ratings), ratings
+        return self.alpha * ratings, 1.0 + self.alpha * ratings
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +150,9 @@ class ItemFactors:
 
     @cached_property
     def gram(self) -> NDArray[np.float64]:
-        """YᵀY, float64 (dimension, dimension)."""
+        """What A holds before any item of a history: YᵀY, nothing where explicit; float64 (dimension, dimension)."""
+        if self.manifest.mode == "explicit":
+            return np.zeros((self.dimension, self.dimension))
         y = self.factors.astype(np.float64)
         return y.T @ y
 
@@ -162,6 +175,7 @@ def write_model(
     cut_ms: int,
     alpha: float,
     reg: float,
+    mode: Literal["implicit", "explicit"] = "implicit",
     item_ids: Sequence[str],
     factors: NDArray[Any],
     categories: Sequence[str],
@@ -209,6 +223,7 @@ def write_model(
         items=count,
         sha256=hashlib.sha256(body).hexdigest(),
         cut_ms=cut_ms,
+        mode=mode,
     )
     _replace(target / _ITEMS_FILE, body)
     _replace(target / _MANIFEST_FILE, msgspec.json.format(msgspec.json.encode(manifest), indent=2))
@@ -350,38 +365,14 @@ def _solve(
     slot = np.arange(lengths.max())
     filled = slot < lengths[:, None]
     position = np.where(filled, starts[:, None] + slot, 0)
-    # A padded slot has rating 0: it adds nothing to A, and is masked out of b.
-    confidence = model.manifest.alpha * np.where(filled, ratings[position], 0.0)
+    squares, pulls = model.manifest.coefficients(ratings[position])
     y = model.factors[items[position]].astype(np.float64)
-    a = (y * confidence[:, :, None]).transpose(0, 2, 1) @ y
+    a = (y * np.where(filled, squares, 0.0)[:, :, None]).transpose(0, 2, 1) @ y
     a += model.gram
     diagonal = np.arange(model.dimension)
     a[:, diagonal, diagonal] += model.manifest.reg * lengths[:, None]
-    b = np.where(filled, 1.0 + confidence, 0.0)[:, None, :] @ y
+    b = np.where(filled, pulls, 0.0)[:, None, :] @ y
     return np.linalg.solve(a, b.transpose(0, 2, 1))[:, :, 0]
-
-
-def top_items(
-    scores: NDArray[Any], k: int, exclude: Sequence[NDArray[Any]] | None = None
-) -> list[tuple[NDArray[np.int32], NDArray[np.float32]]]:
-    """The ``k`` best items of each row of ``scores`` (rows, items): indexes and scores, best first.
-
-    Equal scores stand in the order of their indexes. ``exclude`` holds the item indexes to leave out of each row.
-    """
-    values = np.array(scores, dtype=np.float32)  # a copy: what is left out is overwritten below
-    for row, left_out in zip(values, exclude or (), strict=exclude is not None):
-        row[np.asarray(left_out, dtype=np.int64)] = -np.inf
-    size = values.shape[1]
-    best: list[tuple[NDArray[np.int32], NDArray[np.float32]]] = []
-    for row in values:
-        candidates = np.arange(size)
-        if k < size:
-            border = np.partition(row, size - k)[size - k] if k > 0 else np.inf
-            candidates = np.flatnonzero(row >= border)
-        order = candidates[np.argsort(-row[candidates], kind="stable")][:k]
-        order = order[np.isfinite(row[order])]
-        best.append((order.astype(np.int32), row[order]))
-    return best
 
 
 # --- blobs --------------------------------------------------------------------------------------------

@@ -28,14 +28,16 @@ from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as f
 
 from common.contracts.events import UNKNOWN_CATEGORY
-from common.embedding import fold_in_arrays, load_model, read_manifest, top_items, write_model
+from common.embedding import fold_in_arrays, load_model, read_manifest, write_model
 from common.errors import ContractError, IncompleteInput
+from common.ranking import best_items, best_products
 from jobs.spark.args import ARGUMENTS, JobArgs
 from jobs.spark.before import events_before
 from jobs.spark.interactions import item_events, pairs
 from jobs.spark.models import models_folder
 from jobs.spark.run import run
 from jobs.spark.tables import Lake
+from jobs.spark.topk import cells
 
 ALGORITHM = "als-1"
 """Part of a model's version; a change of what this file computes changes it."""
@@ -184,11 +186,11 @@ def evaluate(train: DataFrame, test: DataFrame, fitted: Fit, limit: int) -> Metr
             if not batch.num_rows:
                 continue
             x = np.array(batch.column("features").to_pylist(), dtype=np.float32)
-            had = [np.array(s, dtype=np.int64) for s in batch.column("seen").to_pylist()]
+            had = cells(batch.column("seen"))
             wanted = [frozenset(s) for s in batch.column("later").to_pylist()]
-            model = top_items(x @ y.T, TOP, had)
-            plain = top_items(np.tile(popular, (len(x), 1)), TOP, had)
-            judged = [(*judge(m[0], w), *judge(p[0], w)) for m, p, w in zip(model, plain, wanted, strict=True)]
+            model = best_products(x, y, TOP, had).items
+            plain = best_items(np.tile(popular, (len(x), 1)), TOP, had).items
+            judged = [(*judge(m, w), *judge(p, w)) for m, p, w in zip(model, plain, wanted, strict=True)]
             yield pa.RecordBatch.from_arrays(
                 [pa.array(c, pa.float64()) for c in zip(*judged, strict=True)], names=names
             )

@@ -1,7 +1,7 @@
 """Why an item is in the answer: which of the visitor's own items carried its score, or which other part did.
 
 The fold-in is linear in the history: with A as in common.embedding, the score of item i is the sum over the
-history of yᵢᵀ A⁻¹ yⱼ (1 + αrⱼ), so each item of the history has an exact share in each recommendation
+history of yᵢᵀ A⁻¹ yⱼ times what j adds to b, so each item of the history has an exact share in each recommendation
 (Hu, Koren, Volinsky 2008, section 5).
 """
 
@@ -60,11 +60,11 @@ def contributions(catalogue: Catalogue, history: Sequence[HistoryEntry]) -> Cont
         return None
     indexes = np.array([index for index, _ in known], dtype=np.int32)
     weights = np.array([weight for _, weight in known], dtype=np.float64)
-    confidence = model.manifest.alpha * weights
+    squares, pulls = model.manifest.coefficients(weights)
     y = model.factors[indexes].astype(np.float64)
-    a = model.gram + (y.T * confidence) @ y
+    a = model.gram + (y.T * squares) @ y
     a[np.diag_indices_from(a)] += model.manifest.reg * len(known)
-    return Contributions(indexes, weights, np.linalg.solve(a, y.T * (1.0 + confidence)))
+    return Contributions(indexes, weights, np.linalg.solve(a, y.T * pulls))
 
 
 def explain(

@@ -3,7 +3,7 @@
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -26,7 +26,6 @@ from common.embedding import (
     pack_history,
     pack_recommendations,
     read_manifest,
-    top_items,
     unpack_history,
     unpack_recommendations,
     write_model,
@@ -34,13 +33,16 @@ from common.embedding import (
 from common.errors import ContractError
 
 ITEMS = 30
+Mode = Literal["implicit", "explicit"]
 
 
-def model(dimension: int = 6, seed: int = 1, alpha: float = 8.0, reg: float = 0.1) -> ItemFactors:
+def model(
+    dimension: int = 6, seed: int = 1, alpha: float = 8.0, reg: float = 0.1, mode: Mode = "implicit"
+) -> ItemFactors:
     rng = np.random.default_rng(seed)
     return ItemFactors(
         manifest=Manifest(
-            model_version="v1", dimension=dimension, alpha=alpha, reg=reg, items=ITEMS, sha256="", cut_ms=0
+            model_version="v1", dimension=dimension, alpha=alpha, reg=reg, items=ITEMS, sha256="", cut_ms=0, mode=mode
         ),
         item_ids=tuple(f"i{i}" for i in range(ITEMS)),
         categories=("c",) * ITEMS,
@@ -65,22 +67,29 @@ entries = st.lists(
 def naive(m: ItemFactors, history: list[HistoryEntry]) -> tuple[Any, Any, Any]:
     """One user, one item at a time: A, b and the solution."""
     y = m.factors.astype(np.float64)
-    a, b = y.T @ y, np.zeros(m.dimension)
+    explicit = m.manifest.mode == "explicit"
+    a, b = np.zeros((m.dimension, m.dimension)) if explicit else y.T @ y, np.zeros(m.dimension)
     known = {i: r for i, r in item_weights(history).items() if i in m.index}
     for item, r in known.items():
         v = y[m.index[item]]
-        a += m.manifest.alpha * r * np.outer(v, v)
-        b += (1 + m.manifest.alpha * r) * v
+        a += (1 if explicit else m.manifest.alpha * r) * np.outer(v, v)
+        b += (r if explicit else 1 + m.manifest.alpha * r) * v
     a += m.manifest.reg * len(known) * np.eye(m.dimension)
     return a, b, np.linalg.solve(a, b) if known else np.zeros(m.dimension)
 
 
 @settings(max_examples=60)
-@given(st.lists(entries, max_size=8), st.integers(1, 12), st.floats(0.1, 40), st.floats(0.001, 1))
+@given(
+    st.lists(entries, max_size=8),
+    st.integers(1, 12),
+    st.floats(0.1, 40),
+    st.floats(0.001, 1),
+    st.sampled_from(["implicit", "explicit"]),
+)
 def test_the_batched_fold_in_is_each_users_own_solve(
-    histories: list[list[HistoryEntry]], dimension: int, alpha: float, reg: float
+    histories: list[list[HistoryEntry]], dimension: int, alpha: float, reg: float, mode: Mode
 ) -> None:
-    m = model(dimension, alpha=alpha, reg=reg)
+    m = model(dimension, alpha=alpha, reg=reg, mode=mode)
     result = fold_in_batch(m, histories)
     assert result.vectors.shape == (len(histories), dimension)
     for user, history in enumerate(histories):
@@ -219,23 +228,7 @@ def test_a_model_that_does_not_fit_together_is_not_written(
     assert not list(tmp_path.iterdir())
 
 
-# --- ranking and blobs --------------------------------------------------------------------------------
-
-
-@given(
-    st.integers(0, 25),
-    st.lists(st.lists(st.integers(-3, 3), min_size=20, max_size=20), max_size=4),
-    st.sets(st.integers(0, 19)),
-)
-def test_top_items_is_the_stable_sort(k: int, rows: list[list[int]], left_out: set[int]) -> None:
-    scores = np.array(rows, dtype=np.float64).reshape(-1, 20)
-    excluded = [np.array(sorted(left_out), dtype=np.int64)] * len(rows)
-    for row, (indexes, values) in zip(rows, top_items(scores, k, excluded), strict=True):
-        expected = sorted((i for i in range(20) if i not in left_out), key=lambda i: (-row[i], i))[:k]
-        assert indexes.tolist() == expected
-        assert values.tolist() == [row[i] for i in expected]
-    np.testing.assert_array_equal(scores, np.array(rows, dtype=np.float64).reshape(-1, 20))
-    assert len(top_items(scores, k)) == len(rows)
+# --- blobs --------------------------------------------------------------------------------------------
 
 
 @given(st.lists(st.tuples(st.integers(-(2**31), 2**31 - 1), st.floats(-1e6, 1e6)), max_size=120))

@@ -15,4 +15,4 @@ spark-submit \
   --cut 2026-11-20T00:00:00Z \
   --top 100 \
   --similar 50 \
-  --exclude-purchased true
+  --leave-out purchase

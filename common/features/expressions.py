@@ -5,6 +5,7 @@ in one and raises in the other), so every rendering casts explicitly. Null follo
 and a condition that is null counts as false.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -149,9 +150,18 @@ class Column(Expr):
 
 @dataclass(frozen=True, eq=False)
 class Constant(Expr):
-    """A literal."""
+    """A literal. Raises ValueError for a number that no engine's type holds exactly."""
 
     value: Literal
+
+    def __post_init__(self) -> None:
+        value = self.value
+        if isinstance(value, float | Decimal) and not math.isfinite(value):
+            raise ValueError(f"{value} is no literal that all engines know; give a finite number")
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise ValueError(f"an int of {value.bit_length()} bits does not fit into a BIGINT; give one of at most 64")
+        if isinstance(value, Decimal) and int(value.as_tuple().exponent) > 0:
+            object.__setattr__(self, "value", Decimal(int(value)))  # 1E+2 has no digits to count; 100 has three
 
     @property
     def kind(self) -> Kind:
@@ -195,6 +205,8 @@ class Mapped(Expr):
 
     def sql(self) -> str:
         cases = " ".join(f"WHEN {_quote(k)} THEN CAST({v} AS BIGINT)" for k, v in self.values if v != self.default)
+        if not cases:
+            return f"CAST({self.default} AS BIGINT)"
         return f"CASE {self.of.sql()} {cases} ELSE CAST({self.default} AS BIGINT) END"
 
     def columns(self) -> frozenset[str]:
@@ -325,6 +337,17 @@ class IsNull(Expr):
         return self.of.columns()
 
 
+def _fits_ten_digits(side: Expr) -> bool:
+    """Whether a long operand surely has at most 10 digits, as a product with money needs; true for other kinds."""
+    if side.kind != LONG:
+        return True
+    if isinstance(side, Column):
+        return side.of.name == "int"
+    if isinstance(side, Constant):
+        return abs(int(side.value)) < 10**10
+    return isinstance(side, Mapped) and all(abs(v) < 10**10 for v in (side.default, *dict(side.values).values()))
+
+
 @dataclass(frozen=True, eq=False)
 class Arithmetic(Expr):
     """Sum, difference or product; null where either side is.
@@ -344,6 +367,8 @@ class Arithmetic(Expr):
         scales = [side.kind.args[1] for side in (self.left, self.right) if side.kind.name == "decimal"]
         if self.kind.name == "decimal" and (sum(scales) if self.op == "*" else max(scales)) > MONEY.args[1]:
             raise TypeError(f"the result of {self.op} has more than {MONEY.args[1]} decimals and would be rounded")
+        if self.kind == MONEY and not all(_fits_ten_digits(side) for side in (self.left, self.right)):
+            raise TypeError(f"{self.op} of money takes ints of at most 10 digits: not a time, nor a sum or a product")
 
     @property
     def kind(self) -> Kind:

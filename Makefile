@@ -73,8 +73,14 @@ bench-name:
 	@test -n '$(NAME)' || { echo "error: say which: make bench NAME=one of: $(BENCHMARKS)" >&2; exit 2; }
 	@test -f 'benchmarks/$(NAME).py' || { echo "error: there is no benchmarks/$(NAME).py; there are: $(BENCHMARKS)" >&2; exit 2; }
 
+BENCH_STAMP := $(VENV)/.bench
+
+$(BENCH_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[bench]'
+	touch $@
+
 .PHONY: bench
-bench: bench-name env jars zip  ## run one benchmark (NAME=...)
+bench: bench-name env jars zip $(BENCH_STAMP)  ## run one benchmark (NAME=...)
 	PYTHONPATH='$(CURDIR)' python 'benchmarks/$(NAME).py' $(ARGS)
 
 ## ---- check

@@ -6,6 +6,7 @@ PACKAGES = [
     "common",
     "common.contracts",
     "common.features",
+    "common.resolution",
     "views",
     "jobs",
     "jobs.spark",
@@ -50,6 +51,8 @@ setup(
         "numpy>=2.1,<2.2",
         "pandas>=2.2,<2.3",
         "pyarrow>=16.1,<17",
+        # Names that are written differently.
+        "rapidfuzz>=3.14,<4",
         # Serving, configuration, command line.
         "fastapi>=0.165,<1",
         "uvicorn>=0.54,<1",
@@ -77,6 +80,8 @@ setup(
             # docker/compose.py, where the engine is podman
             "podman-compose>=1.6,<2",
         ],
+        # What benchmarks compare with; `make bench` installs it.
+        "bench": ["splink>=4.0.17,<5"],
     },
     entry_points={"console_scripts": ["dovetail = cli.main:main"]},
 )

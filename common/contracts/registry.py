@@ -4,6 +4,7 @@ from common.contracts.catalogue import ITEM_VIEW, ITEMS
 from common.contracts.core import Contract
 from common.contracts.embedding import USER_EMBEDDING
 from common.contracts.events import BRONZE_EVENTS, EVENTS, QUARANTINED_EVENTS, REJECTIONS, SILVER_EVENTS
+from common.contracts.models import MODEL_METRICS, TUNING_TRIALS
 from common.contracts.operations import PARITY, POINTER, RUNS
 from common.contracts.profiles import PROFILE, RECOMMENDATIONS, RFM, SEGMENT_VIEW, SEGMENTS
 from common.contracts.sessions import SESSIONS
@@ -25,6 +26,8 @@ ALL: dict[str, Contract] = {
         SEGMENT_VIEW,
         PROFILE,
         RECOMMENDATIONS,
+        MODEL_METRICS,
+        TUNING_TRIALS,
         USER_EMBEDDING,
         RUNS,
         PARITY,

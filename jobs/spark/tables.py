@@ -53,6 +53,8 @@ TABLES: dict[str, Table] = {
         Table("gold/segments", ALL["segments"], "segment"),
         Table("gold/centroids", ALL["segment_view"], "segment"),
         Table("gold/recommendations", ALL["recommendations"], "recommend"),
+        Table("gold/model_metrics", ALL["model_metrics"], "train_als"),
+        Table("gold/tuning_trials", ALL["tuning_trials"], "tune_als"),
         Table("gold/items", ALL["item_view"], "recommend"),
         Table("gold/parity", ALL["parity"], "parity"),
         Table("gold/runs", ALL["runs"], "every job"),

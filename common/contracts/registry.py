@@ -2,6 +2,7 @@
 
 from common.contracts.catalogue import ITEM_VIEW, ITEMS
 from common.contracts.core import Contract
+from common.contracts.customers import CUSTOMERS, PERSON_LINKS, PERSONS, REVIEW_QUEUE
 from common.contracts.embedding import USER_EMBEDDING
 from common.contracts.events import BRONZE_EVENTS, EVENTS, QUARANTINED_EVENTS, REJECTIONS, SILVER_EVENTS
 from common.contracts.models import MODEL_METRICS, TUNING_TRIALS
@@ -20,6 +21,10 @@ ALL: dict[str, Contract] = {
         REJECTIONS,
         ITEMS,
         ITEM_VIEW,
+        CUSTOMERS,
+        PERSONS,
+        PERSON_LINKS,
+        REVIEW_QUEUE,
         SESSIONS,
         RFM,
         SEGMENTS,

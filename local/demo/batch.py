@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any
 
 import pandas as pd
+from pyspark.sql import functions as f
 
 from common.errors import IncompleteInput
 from jobs import chain, import_events, land, parity
@@ -106,9 +107,15 @@ class Batch:
         ).toPandas()
         return frame
 
-    def sessions_and_truth(self) -> pd.DataFrame:
-        """Silver events with the shop's own session id, where it came along."""
-        events = Lake(self.spark, str(self.lake)).read("silver/events")
+    def items_of_visitors(self, least: int) -> set[str]:
+        """Items that at least so many visitors did something with."""
+        events = Lake(self.spark, str(self.lake)).read("silver/events").where("item_id IS NOT NULL")
+        visitors = events.groupBy("item_id").agg(f.countDistinct("visitor_id").alias("visitors"))
+        return {row["item_id"] for row in visitors.where(f.col("visitors") >= least).collect()}
+
+    def sessions_and_truth(self, cut_ms: int) -> pd.DataFrame:
+        """Silver events before the cut with the shop's own session id, where it came along."""
+        events = events_before(Lake(self.spark, str(self.lake)), cut_ms)
         frame: pd.DataFrame = events.selectExpr(
             "visitor_id", "event_ms", "event_id", "properties['session_id'] AS truth"
         ).toPandas()

@@ -32,6 +32,14 @@ class Visitor:
         return "user_id" if self.kind == "user" else "anonymous_id"
 
 
+@dataclass(frozen=True)
+class Clicked:
+    """An item that a probe may click, with what a shop sends along."""
+
+    item_id: str
+    category: str
+
+
 @dataclass
 class Probed:
     """What the probes saw."""
@@ -43,14 +51,14 @@ class Probed:
 
 
 def probe(
-    base_url: str, visitors: Sequence[Visitor], items: Sequence[str], count: int, lanes: int, seed: int
+    base_url: str, visitors: Sequence[Visitor], items: Sequence[Clicked], count: int, lanes: int, seed: int
 ) -> Probed:
     """Make ``count`` probes in ``lanes`` lanes side by side; visitors take turns, so two probes never share one."""
     return asyncio.run(_probe(base_url, visitors, items, count, lanes, seed))
 
 
 async def _probe(
-    base_url: str, visitors: Sequence[Visitor], items: Sequence[str], count: int, lanes: int, seed: int
+    base_url: str, visitors: Sequence[Visitor], items: Sequence[Clicked], count: int, lanes: int, seed: int
 ) -> Probed:
     probed = Probed()
     async with httpx.AsyncClient(base_url=base_url, timeout=5.0) as client:
@@ -69,19 +77,20 @@ async def _probe(
 async def _one(
     client: httpx.AsyncClient,
     visitor: Visitor,
-    items: Sequence[str],
+    items: Sequence[Clicked],
     rng: np.random.Generator,
     event_id: str,
     probed: Probed,
 ) -> None:
     before = (await client.get(visitor.path)).json()
     known = {row["item_id"] for row in (before.get("explanation") or {}).get("history", [])} | set(_order(before))
-    fresh = [item for item in rng.permutation(np.array(items, dtype=object))[:200] if item not in known]
+    fresh = next(items[i] for i in rng.permutation(len(items)) if items[i].item_id not in known)
     event = {
         "event_id": event_id,
         "event_type": "cart",
         visitor.id_field: visitor.raw_id,
-        "item_id": str(fresh[0]),
+        "item_id": fresh.item_id,
+        "category": fresh.category,
         "event_ms": int(time.time() * 1000),
         "source": "demo",
     }

@@ -34,7 +34,7 @@ from local.demo.batch import Batch
 from local.demo.load import Answered, for_seconds, open_loop_in_thread
 from local.demo.oracle import Expected, admitted, declared_reasons, expect, own_faults, read_records
 from local.demo.plan import Plan, plan_file, simulated_cuts
-from local.demo.probes import Visitor, probe
+from local.demo.probes import Clicked, Visitor, probe
 from local.demo.screen import Screen
 from local.demo.stream import Application, Stream
 from local.guard import guard
@@ -58,6 +58,8 @@ ANSWER_SECONDS = 15.0
 FLIP_RATE = 20.0
 PROBES = 320
 LANES = 2
+PROBED_VISITORS = 3
+"""Visitors that must have taken up an item before a probe clicks it."""
 SEED = 11
 PRESENT = 200
 """Events of present time that follow the replay, so that its sessions are over for the watermark too."""
@@ -200,12 +202,23 @@ def _play(loop: Loop, plan: Plan) -> None:
 
     loop.screen.say("[bold]clicks: each must change the list[/]")
     with loop.screen.step(f"{PROBES} probes"):
-        items = list(load_model(_model_folder(loop)).item_ids)
+        items = _clickable(loop)
         probe(loop.serving_url, visitors, items, 2 * LANES, LANES, SEED - 1)
         report.add(checks.click_changes_list(probe(loop.serving_url, visitors, items, PROBES, LANES, SEED)))
 
     loop.screen.say("[bold]the same topic again, with fresh state[/]")
     _replay_again(loop, plan, application)
+
+
+def _clickable(loop: Loop) -> list[Clicked]:
+    """Items of the live model that some visitors took up: of others no model of taste knows anything."""
+    model = load_model(_model_folder(loop))
+    known = loop.batch.items_of_visitors(PROBED_VISITORS)
+    return [
+        Clicked(item, category)
+        for item, category in zip(model.item_ids, model.categories, strict=True)
+        if item in known
+    ]
 
 
 def _visitors(records: list[Record]) -> list[Visitor]:
@@ -338,7 +351,7 @@ def _batch_checks(
     if plan.format == "online_retail":
         report.add(checks.known_answers(purchases, rfm, imported["exact_duplicate_rows"]))
     if plan.format == "rees46":
-        report.add(checks.sessions_match_truth(batch.sessions_and_truth(), SESSION_GAP_MS))
+        report.add(checks.sessions_match_truth(batch.sessions_and_truth(plan.cut_ms), SESSION_GAP_MS))
 
 
 def _published_segments(loop: Loop) -> dict[int, tuple[str, int]]:

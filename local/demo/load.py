@@ -1,15 +1,21 @@
-"""Open-loop load on the serving layer: requests leave on schedule, whether or not the one before has been answered."""
+"""Open-loop load on the serving layer: requests leave on schedule, whether or not the one before has been answered.
+
+The load comes from a process of its own: what else the caller does would otherwise be counted as latency.
+"""
 
 import asyncio
 import itertools
-import threading
+import multiprocessing
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
 
 import httpx
+
+LONGEST_S = 600.0
+"""Most seconds of one load."""
 
 
 @dataclass
@@ -29,9 +35,9 @@ class Answered:
 
 
 async def open_loop(
-    base_url: str, paths: Sequence[str], rate: float, stop: threading.Event, limit_s: float = 600.0
+    base_url: str, paths: Sequence[str], rate: float, stopped: Callable[[], bool], limit_s: float
 ) -> Answered:
-    """Ask for the paths in turn, ``rate`` a second, until ``stop`` is set or ``limit_s`` have passed.
+    """Ask for the paths in turn, ``rate`` a second, until ``stopped`` says so or ``limit_s`` have passed.
 
     An answer other than 200, or none within two seconds, is a failure.
     """
@@ -41,7 +47,7 @@ async def open_loop(
         begun = time.perf_counter()
         for number, path in enumerate(itertools.cycle(paths)):
             due = begun + number / rate
-            if stop.is_set() or due - begun > limit_s:
+            if stopped() or due - begun > limit_s:
                 break
             await asyncio.sleep(max(0.0, due - time.perf_counter()))
             task = asyncio.create_task(_ask(client, path, due, answered))
@@ -68,18 +74,49 @@ async def _ask(client: httpx.AsyncClient, path: str, due: float, answered: Answe
 
 
 def for_seconds(base_url: str, paths: Sequence[str], rate: float, seconds: float) -> Answered:
-    """Run :func:`open_loop` for so many seconds."""
-    return asyncio.run(open_loop(base_url, paths, rate, threading.Event(), seconds))
+    """Run :func:`open_loop` for so many seconds, in a process of its own."""
+    with _process(base_url, paths, rate, seconds) as pipe:
+        return _received(pipe)
+
+
+@dataclass
+class Load:
+    """A load that runs beside a block; ``answered`` is there when the block has ended."""
+
+    answered: Answered = field(default_factory=Answered)
 
 
 @contextmanager
-def open_loop_in_thread(
-    base_url: str, paths: Sequence[str], rate: float, stop: threading.Event
-) -> Iterator[Future[Answered]]:
-    """Run :func:`open_loop` beside the block; it ends with the block, which then has its result."""
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        load = pool.submit(lambda: asyncio.run(open_loop(base_url, paths, rate, stop)))
+def open_loop_beside(base_url: str, paths: Sequence[str], rate: float) -> Iterator[Load]:
+    """Run :func:`open_loop` in a process beside the block; it ends with the block, which then has its result."""
+    load = Load()
+    with _process(base_url, paths, rate, LONGEST_S) as pipe:
         try:
             yield load
         finally:
-            stop.set()
+            pipe.send(None)
+            load.answered = _received(pipe)
+
+
+@contextmanager
+def _process(base_url: str, paths: Sequence[str], rate: float, limit_s: float) -> Iterator[Connection]:
+    spawn = multiprocessing.get_context("spawn")
+    ours, theirs = spawn.Pipe()
+    process = spawn.Process(target=_ask_all, args=(theirs, base_url, paths, rate, limit_s), daemon=True)
+    process.start()
+    theirs.close()
+    try:
+        yield ours
+    finally:
+        ours.close()
+        process.join()
+
+
+def _ask_all(pipe: Connection, base_url: str, paths: Sequence[str], rate: float, limit_s: float) -> None:
+    pipe.send(asyncio.run(open_loop(base_url, paths, rate, pipe.poll, limit_s)))
+
+
+def _received(pipe: Connection) -> Answered:
+    answered = pipe.recv()
+    assert isinstance(answered, Answered)
+    return answered

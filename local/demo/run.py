@@ -11,7 +11,6 @@ import os
 import secrets
 import shutil
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -31,7 +30,7 @@ from common.features.groups import GROUPS
 from common.sessions import SESSION_GAP_MS
 from local.demo import checks
 from local.demo.batch import Batch
-from local.demo.load import Answered, for_seconds, open_loop_in_thread
+from local.demo.load import Answered, for_seconds, open_loop_beside
 from local.demo.oracle import Expected, admitted, declared_reasons, expect, own_faults, read_records
 from local.demo.plan import Plan, plan_file, simulated_cuts
 from local.demo.probes import Clicked, Visitor, probe
@@ -328,13 +327,11 @@ def _stream_checks(
 
 def _second_night(loop: Loop, plan: Plan, paths: list[str]) -> Answered:
     """Land, run the chain for the second cut and flip, while requests go on."""
-    stop = threading.Event()
-    with open_loop_in_thread(loop.serving_url, paths, FLIP_RATE, stop) as load:
+    with open_loop_beside(loop.serving_url, paths, FLIP_RATE) as load:
         loop.batch.land(plan.cut_ms, lambda why: time.sleep(3))
         loop.batch.chain(plan.cut_ms, plan.catalogue)
         time.sleep(3)  # serving looks at the pointer every second
-        stop.set()
-    return load.result()
+    return load.answered
 
 
 def _batch_checks(

@@ -9,7 +9,9 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +40,12 @@ appender.console.layout.pattern = %d{yyyy-MM-dd HH:mm:ss,SSS} %-5p %c{1} %m%n
 _CONNECTOR = "flink"
 _METASPACE_MB = 256
 _OVERHEAD_MB = 192
+METRICS_PORTS = "9249-9348"
+"""Where JobManager and TaskManagers serve their metrics to Prometheus."""
+
+SUPERVISED_S = 0.5
+"""How often a supervisor looks whether a process has ended."""
+
 _FRAMEWORK_MB = 128
 """Flink's own heap in a TaskManager, and as much off-heap memory."""
 
@@ -79,6 +87,7 @@ class FlinkCluster:
         self.jobmanager = Server(folder, "flink-jobmanager")
         self.taskmanagers = [Server(folder, f"flink-taskmanager-{n}") for n in range(1, self.size.taskmanagers + 1)]
         self.rest = FlinkRest(self.url)
+        self._supervised = False
 
     @property
     def address(self) -> str:
@@ -98,10 +107,7 @@ class FlinkCluster:
     def start(self) -> None:
         """Start the JobManager and the TaskManagers; ``wait_ready`` says when all slots are there."""
         self._configure()
-        entry = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
-        # it rarely runs hot enough for the second compiler to pay
-        flags = ["-XX:TieredStopAtLevel=1", *_memory(self.size.jobmanager_heap, direct=_FRAMEWORK_MB)]
-        self.jobmanager.start(self._jvm(flags, entry, "--executionMode", "cluster"), self.environment())
+        self.start_jobmanager()
         for number in range(1, len(self.taskmanagers) + 1):
             self.start_taskmanager(number)
 
@@ -113,8 +119,15 @@ class FlinkCluster:
         name = f"taskmanager.resource-id={server.name}"
         server.start(self._jvm(flags, entry, "-D", name), self.environment())
 
+    def start_jobmanager(self) -> None:
+        """Start the JobManager, for the first time or again after a kill; jobs it ran are resumed by their owner."""
+        entry = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
+        # it rarely runs hot enough for the second compiler to pay
+        flags = ["-XX:TieredStopAtLevel=1", *_memory(self.size.jobmanager_heap, direct=_FRAMEWORK_MB)]
+        self.jobmanager.start(self._jvm(flags, entry, "--executionMode", "cluster"), self.environment())
+
     def revive(self) -> int:
-        """Start again every TaskManager that has ended, as a supervisor would; return how many.
+        """Start again the JobManager and every TaskManager that has ended, as a supervisor would; return how many.
 
         Flink 2.3 needs one: a task that is cancelled while a vectorised Python operator hands over a batch fails in
         its clean-up (ClosedChannelException in ArrowSerializer.close), and that ends its TaskManager.
@@ -122,7 +135,29 @@ class FlinkCluster:
         ended = [number for number, server in enumerate(self.taskmanagers, 1) if server.pid is None]
         for number in ended:
             self.start_taskmanager(number)
+        if self.jobmanager.pid is None:
+            self.start_jobmanager()
+            return len(ended) + 1
         return len(ended)
+
+    @contextmanager
+    def supervised(self, every: float = SUPERVISED_S) -> Iterator[None]:
+        """Revive the cluster in a thread while the block runs; a platform has a process for it (local/supervise.py)."""
+        done = threading.Event()
+
+        def watch() -> None:
+            while not done.wait(every):
+                self.revive()
+
+        thread = threading.Thread(target=watch, name="flink-supervisor", daemon=True)
+        thread.start()
+        self._supervised = True
+        try:
+            yield
+        finally:
+            self._supervised = False
+            done.set()
+            thread.join()
 
     def wait_ready(self, limit: float = 90.0) -> float:
         """Wait until all slots have registered; return the seconds that took."""
@@ -216,7 +251,7 @@ class FlinkCluster:
 
     def _is_complete(self) -> bool:
         for server in self.taskmanagers:
-            if server.pid is None:
+            if server.pid is None and not self._supervised:
                 raise ServerUnavailable(f"{server.name} ended while starting; see {server.log}: {server.last_line()}")
         if not is_open(self.rest_port):
             return False
@@ -267,10 +302,19 @@ class FlinkCluster:
             "heartbeat.interval": 2000,
             "heartbeat.timeout": 30000,
             "web.submit.enable": False,
+            # each process serves its metrics at the first port of these that is free
+            "metrics.reporter.prom.factory.class": "org.apache.flink.metrics.prometheus.PrometheusReporterFactory",
+            "metrics.reporter.prom.port": METRICS_PORTS,
         }
         (conf / "config.yaml").write_text(yaml.safe_dump(settings, width=10_000))
         (conf / "log4j-console.properties").write_text(_LOGGING)
         shutil.copy(flink_home() / "conf" / "log4j-cli.properties", conf)
+
+
+def latest_state(folder: Path) -> str | None:
+    """The newest complete checkpoint or savepoint below a folder, as a URI; None where there is none."""
+    found = sorted(folder.rglob("_metadata"), key=lambda path: path.stat().st_mtime)
+    return found[-1].parent.as_uri() if found else None
 
 
 def _memory(heap: int, direct: int) -> list[str]:

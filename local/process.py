@@ -79,9 +79,9 @@ class Server:
 
     @property
     def pid(self) -> int | None:
-        """The pid of the running process, or ``None``."""
-        if self._child is not None and self._child.poll() is not None:
-            return None
+        """The pid of the running process, whoever started it last, or ``None``."""
+        if self._child is not None:
+            self._child.poll()  # no zombie is left of a child that ended
         try:
             known = Identity(**json.loads(self._pid_file.read_text()))
         except FileNotFoundError:
@@ -197,6 +197,9 @@ def run(
 def _cause(output: str) -> str:
     """Return the line of a failed command's output that most likely says why."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
+    told = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    if told:  # a program of this project said it in its own line
+        return told[-1][:400]
     named = [line for line in lines if not line.startswith("at ") and ("Exception" in line or "Error" in line)]
     # Flink's launcher wraps what the program said in a line that says nothing
     named = [line for line in named if "Python process exits" not in line]

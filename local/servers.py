@@ -11,7 +11,7 @@ from local.cassandra import Cassandra
 from local.flink import FlinkCluster, FlinkSize
 from local.guard import sweep
 from local.kafka import Kafka
-from local.paths import build_dir
+from local.paths import build_dir, project_root
 from local.ports import free_ports, require_free
 from local.process import MARK, Server, running
 
@@ -51,6 +51,7 @@ class Platform:
             self.folder, self.ports.cassandra, self.ports.cassandra_storage, self.ports.cassandra_jmx
         )
         self.flink = FlinkCluster(self.folder, self.ports.flink, self.ports.flink_rpc, flink)
+        self.supervisor = Server(self.folder, "flink-supervisor")
         self.serving = Server(self.folder, "serving")
 
     @classmethod
@@ -88,7 +89,7 @@ class Platform:
 
     def down(self, say: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True)) -> None:
         """Stop every server of this folder, whoever started it; what they stored stays."""
-        for server in (self.serving, *self.flink.taskmanagers, self.flink.jobmanager):
+        for server in (self.supervisor, self.serving, *self.flink.taskmanagers, self.flink.jobmanager):
             if server.pid is not None:
                 say(f"down: {server.name}")
             server.stop(grace=5.0)
@@ -114,4 +115,5 @@ class Platform:
         seconds = self.cassandra.wait_ready(180)
         say(f"up: Cassandra serves at {self.cassandra.address} ({seconds:.0f} s more); waiting for Flink ...")
         seconds = self.flink.wait_ready(180)
+        self.supervisor.start([sys.executable, "-m", "local.supervise", str(self.folder)], cwd=project_root())
         say(f"up: Flink serves at {self.flink.url} ({seconds:.0f} s more)")

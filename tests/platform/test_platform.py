@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import textwrap
+import time
 
 import pytest
 from confluent_kafka.admin import AdminClient
@@ -35,7 +36,7 @@ def test_up_in_one_process_and_down_in_another(tmp_path, monkeypatch):
     )
     platform = Platform.load(tmp_path)
     names = {server.name for server in running(tmp_path)}
-    assert names == {"kafka", "cassandra", "flink-jobmanager", "flink-taskmanager-1"}
+    assert names == {"kafka", "cassandra", "flink-jobmanager", "flink-taskmanager-1", "flink-supervisor"}
     assert platform.flink.rest.overview()["slots-total"] == 1
     topics = AdminClient({"bootstrap.servers": platform.kafka.address}).list_topics(timeout=10).topics
     assert {"events", "events.rejected"} <= set(topics)
@@ -46,7 +47,16 @@ def test_up_in_one_process_and_down_in_another(tmp_path, monkeypatch):
     beside = Platform(tmp_path / "other", platform.ports, FlinkSize())
     with pytest.raises(MissingRequirement, match=f"port {platform.ports.kafka} for kafka is taken"):
         beside.up()
-    assert len(running(tmp_path)) == 4
+    assert len(running(tmp_path)) == 5
+
+    first = platform.flink.taskmanagers[0].pid
+    platform.flink.taskmanagers[0].kill()
+    deadline = time.monotonic() + 30
+    while platform.flink.taskmanagers[0].pid is None:
+        assert time.monotonic() < deadline, "waited 30 s for the supervisor to start the TaskManager again"
+        time.sleep(0.1)
+    assert platform.flink.taskmanagers[0].pid != first
+    platform.flink.wait_ready(90)
 
     platform.down()
     assert running(tmp_path) == []

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pyspark import SparkConf
+from pyspark import SparkConf, SparkContext
 from pyspark.sql import SparkSession
 
 from common.errors import MissingRequirement
@@ -50,6 +50,8 @@ def create_session(name: str) -> SparkSession:
 
     Raises MissingRequirement where Delta's jars are not on the class path.
     """
+    # A Python that spark-submit has started knows what was submitted once it is connected to its JVM, not before.
+    SparkContext._ensure_initialized()
     given = SparkConf()
     builder = SparkSession.builder.appName(name)
     in_process = given.get("spark.master", "local[*]").startswith("local[")

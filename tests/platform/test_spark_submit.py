@@ -83,6 +83,24 @@ def archived(folder: Path) -> int:
     return 1
 
 
+def test_what_is_submitted_wins_over_the_session_s_own_settings(submitter, tmp_path):
+    shown = ("spark.sql.shuffle.partitions", "spark.driver.host", "spark.sql.session.timeZone", "spark.ui.enabled")
+    program = tmp_path / "show.py"
+    program.write_text(
+        "from jobs.spark.session import create_session\n"
+        "spark = create_session('show')\n"
+        f"print(*(spark.conf.get(key) for key in {shown}))\n"
+        "spark.stop()\n"
+    )
+    command = submit.render(config.load("local", "rfm", submitter.overrides), "rfm", project_root()).argv
+    given = ["--conf", "spark.sql.shuffle.partitions=7", "--conf", "spark.driver.host=localhost"]
+    words = [submitter._absolute(word) for word in command[: command.index("jobs/rfm.py")]]
+    done = subprocess.run(
+        [*words, *given, str(program)], cwd=tmp_path, capture_output=True, text=True, timeout=JOB_LIMIT_S, check=False
+    )
+    assert done.stdout.strip().splitlines()[-1:] == ["7 localhost UTC false"], done.stderr[-3000:]
+
+
 def test_each_job_runs_by_its_own_line(submitter, cluster_spec, tmp_path):
     shop = write(tmp_path / "history.jsonl")
     imported = submitter.result(

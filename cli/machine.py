@@ -119,7 +119,7 @@ def create_topics(loaded: Config) -> None:
     from local.kafka import create_topic
 
     kafka = loaded.kafka
-    for name in (kafka.events_topic, kafka.rejected_topic):
+    for name in (kafka.events_topic, kafka.rejected_topic, kafka.triggers_topic):
         made = create_topic(kafka.bootstrap, name, kafka.partitions, kafka.replication, kafka.retention_days)
         click.echo(f"{name}: {'created' if made else 'is there'}")
 

@@ -100,6 +100,7 @@ class Kafka(_Section):
     bootstrap: HostPorts
     events_topic: Text
     rejected_topic: Text
+    triggers_topic: Text
     partitions: Positive
     replication: Positive
     retention_days: Positive

@@ -18,8 +18,9 @@ from local.process import Server, run
 
 EVENTS = "events"
 REJECTIONS = "events.rejected"
+TRIGGERS = "triggers"
 RETENTION_DAYS = 7
-"""Both topics hold raw ids, so what they keep is short and stated."""
+"""Events and rejections hold raw ids, so what they keep is short and stated."""
 
 MAX_RECORD_BYTES = 4 << 20
 """More than the gate takes (1 MiB), so that an oversize record reaches the gate and is accounted for."""
@@ -108,7 +109,7 @@ class Kafka:
 
     def create_topics(self, partitions: int = 2) -> None:
         """Create the platform's topics."""
-        for name in (EVENTS, REJECTIONS):
+        for name in (EVENTS, REJECTIONS, TRIGGERS):
             self.create_topic(name, partitions)
 
     def _answers(self) -> bool:

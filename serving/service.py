@@ -36,6 +36,7 @@ from serving.stores import (
     FOR_PROFILE,
     FOR_SEGMENTS,
     PROFILE,
+    PULSE,
     SESSIONS,
     VisitorReads,
     VisitorRows,
@@ -92,10 +93,17 @@ class Service:
         at = now_ms()
         visitor = merge_visitor(rows, live, at)
         self._require_known(rows)
-        features = feature_windows(live, batch_tiles(rows.profile), rows.activity, at)
+        features = feature_windows(
+            live, batch_tiles(rows.profile), {"activity": rows.activity, "pulse": rows.pulse}, at
+        )
         sources = [PROFILE] if visitor.has_profile else []
-        for name, found in ((EMBEDDING, rows.embeddings), (ACTIVITY, rows.activity), (SESSIONS, rows.sessions)):
-            sources += [name] if found else []
+        of_speed = {
+            EMBEDDING: rows.embeddings,
+            ACTIVITY: rows.activity,
+            PULSE: rows.pulse,
+            SESSIONS: rows.sessions,
+        }
+        sources += [name for name, found in of_speed.items() if found]
         total = sum(visitor.interests.values())
         return Profile(
             **self._basis(live, sources, rows.missing, visitor.newest_speed_ms),

@@ -1,10 +1,13 @@
 """The reads of one visitor: one profile row and the speed rows, at once, each with its deadline."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from common.features.groups import GROUPS
+from common.features.windows import duration_ms
 from serving.live import STORE_ERRORS, Live
 from serving.metrics import Metrics
 from views.errors import ViewMissing
@@ -15,13 +18,17 @@ PROFILE = "batch.profile"
 EMBEDDING = "speed.user_embedding"
 INTEREST = "speed.tiles_interest"
 ACTIVITY = "speed.tiles_activity"
+PULSE = "speed.tiles_pulse"
 SESSIONS = "speed.sessions"
 
 FOR_LIST = (PROFILE, EMBEDDING, INTEREST)
-FOR_PROFILE = (PROFILE, EMBEDDING, INTEREST, ACTIVITY, SESSIONS)
+FOR_PROFILE = (PROFILE, EMBEDDING, INTEREST, ACTIVITY, PULSE, SESSIONS)
 FOR_SEGMENTS = (PROFILE,)
 
 SESSIONS_SHOWN = 5
+
+PULSE_WINDOW = "1 hour"
+"""The longest window that is read from tiles of a minute."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,7 @@ class VisitorRows:
     embeddings: Sequence[Any] = ()
     interest: Sequence[Any] = ()
     activity: Sequence[Any] = ()
+    pulse: Sequence[Any] = ()
     sessions: Sequence[Any] = ()
     missing: tuple[str, ...] = ()
     gone: bool = False
@@ -86,6 +94,7 @@ class CassandraReads:
             embeddings=good.get(EMBEDDING, ()),
             interest=good.get(INTEREST, ()),
             activity=good.get(ACTIVITY, ()),
+            pulse=good.get(PULSE, ()),
             sessions=good.get(SESSIONS, ()),
             missing=tuple(missing),
             gone=gone,
@@ -99,7 +108,10 @@ class CassandraReads:
         return await self._timed("batch.items", self._reader.row(table, (item_id,), self._deadline_s))
 
     def _call(self, name: str, table: Table, key: tuple[str], since_ms: int) -> Awaitable[list[Any]]:
-        if name in (INTEREST, ACTIVITY):
+        if name == PULSE:
+            oldest_ms = time.time_ns() // 1_000_000 - duration_ms(PULSE_WINDOW) - GROUPS["pulse"].tile_ms
+            since_ms = max(since_ms, oldest_ms)
+        if name in (INTEREST, ACTIVITY, PULSE):
             return self._reader.partition(table, key, self._deadline_s, since=since_ms)
         limit = SESSIONS_SHOWN if name == SESSIONS else None
         return self._reader.partition(table, key, self._deadline_s, limit=limit)

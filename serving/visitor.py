@@ -14,10 +14,16 @@ from common.features.tiles import BatchTiles, Tile, unpack
 from common.features.windows import HOUR_MS
 from common.merge import Merged, answer, merge_tiles
 from serving.live import Live
-from serving.stores import VisitorRows
+from serving.stores import PULSE_WINDOW, VisitorRows
 
-WINDOWS: tuple[tuple[str, str | None], ...] = (("24 hours", "24 hours"), ("30 days", "30 days"), ("ever", None))
-"""The windows a profile shows, by name."""
+WINDOWS: tuple[tuple[str, str, str | None], ...] = (
+    ("5 minutes", "pulse", "5 minutes"),
+    (PULSE_WINDOW, "pulse", PULSE_WINDOW),
+    ("24 hours", "activity", "24 hours"),
+    ("30 days", "activity", "30 days"),
+    ("ever", "activity", None),
+)
+"""The windows a profile shows: name, group, span."""
 
 INTEREST_EVER = {"interest": ("ever", "hours")}
 """What a list needs of a profile's tiles."""
@@ -105,14 +111,14 @@ def newest_tile_ms(rows: Sequence[Any], at_ms: int) -> int | None:
 
 
 def feature_windows(
-    live: Live, batch: Mapping[str, BatchTiles], activity: Sequence[Any], at_ms: int
+    live: Live, batch: Mapping[str, BatchTiles], speed: Mapping[str, Sequence[Any]], at_ms: int
 ) -> dict[str, dict[str, Any]]:
-    """The activity features of a visitor by window; sums of money as text, so that none is rounded."""
-    group = GROUPS["activity"]
-    merged = merged_group(group, batch, activity, live)
+    """What a visitor did, by window; sums of money as text, so that none is rounded. ``speed`` has rows by group."""
+    merged = {name: merged_group(GROUPS[name], batch, rows, live) for name, rows in speed.items()}
     out = {}
-    for name, window in WINDOWS:
-        features = answer(group, merged, at_ms, window).get("")
+    for name, of, window in WINDOWS:
+        group = GROUPS[of]
+        features = answer(group, merged[of], at_ms, window).get("")
         if features is None:
             features = {"n": 0} | {key: a.finish(a.zero()) for key, a in group.aggregates.items()}
         out[name] = {key: _plain(value) for key, value in features.items()}

@@ -9,6 +9,7 @@ from pyflink.table.udf import FunctionContext, ScalarFunction, udf
 from common.admission import EVENT_COLUMNS, REJECTION_COLUMNS, Policy, admit_batch, policy_from_env
 from common.contracts.events import EVENTS, REJECTIONS
 from streaming.flink.ddl import create_table, quote, row_of
+from streaming.flink.sinks import delivery
 from streaming.flink.steps import select_list
 
 LINEAGE = ("topic", "partition", "offset")
@@ -46,11 +47,12 @@ class AdmitRecords(ScalarFunction):
 
 
 def admit(t_env: StreamTableEnvironment, raw: Table, gate: Gate, lateness_ms: int) -> Table:
-    """Every record, judged: the columns of event and rejection, its lineage, ``late``, ``event_time``, ``arrival``.
+    """Every record, judged: the columns of event and rejection, its lineage, ``late``, ``settled``, ``arrival``.
 
-    ``reason`` is null where the record was admitted. ``event_time`` is the rowtime, under the watermark of the source;
-    ``arrival`` is processing time. The judged records pass through a data stream: there event time becomes the
-    rowtime, which no computed column of the source could be, and each record is judged once for all its readers.
+    ``reason`` is null where the record was admitted. ``settled`` is the rowtime, under the watermark of the source: the
+    Kafka time from which on only late events can lie before this one. ``arrival`` is processing time. The judged
+    records pass through a data stream: there ``settled`` becomes the rowtime, which no computed column of the source
+    could be, and each record is judged once for all its readers.
     """
     fields = (*EVENTS.fields, *(REJECTIONS.field(name) for name in REJECTION_COLUMNS))
     t_env.create_temporary_function(
@@ -64,17 +66,17 @@ def admit(t_env: StreamTableEnvironment, raw: Table, gate: Gate, lateness_ms: in
     schema = (
         Schema.new_builder()
         .column_by_expression("late", f"`event_ms` < `ingest_ms` - {lateness_ms}")
-        .column_by_expression("event_time", "TO_TIMESTAMP_LTZ(`event_ms`, 3)")
+        .column_by_expression("settled", f"TO_TIMESTAMP_LTZ(`event_ms` + {lateness_ms}, 3)")
         .column_by_expression("arrival", "PROCTIME()")
-        .watermark("event_time", "SOURCE_WATERMARK()")
+        .watermark("settled", "SOURCE_WATERMARK()")
         .build()
     )
     return t_env.from_data_stream(t_env.to_data_stream(rows), schema)
 
 
 def admitted(t_env: StreamTableEnvironment, judged: Table) -> Table:
-    """The events, with lineage, ``late``, ``event_time`` and ``arrival``."""
-    kept = (*EVENT_COLUMNS, *LINEAGE, "late", "event_time", "arrival")
+    """The events, with lineage, ``late``, ``settled`` and ``arrival``."""
+    kept = (*EVENT_COLUMNS, *LINEAGE, "late", "settled", "arrival")
     return t_env.sql_query(f"SELECT {select_list(kept)} FROM {judged} WHERE `reason` IS NULL")
 
 
@@ -98,14 +100,7 @@ def insert_rejections(
         "format": "json",
         # a refused record of the largest size that is kept whole (1 MiB), in base64
         "properties.max.request.size": str(4 << 20),
-        "sink.delivery-guarantee": "at-least-once",
+        **delivery(transactional_prefix),
     }
-    if transactional_prefix is not None:
-        options |= {
-            "sink.delivery-guarantee": "exactly-once",
-            "sink.transactional-id-prefix": transactional_prefix,
-            # above any checkpoint's duration, below the broker's transaction.max.timeout.ms of 15 minutes
-            "properties.transaction.timeout.ms": "600000",
-        }
     t_env.execute_sql(create_table(REJECTIONS, "rejected_topic", options))
     return f"INSERT INTO `rejected_topic` SELECT {select_list(REJECTIONS.names)} FROM {rejections}"

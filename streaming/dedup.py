@@ -16,7 +16,7 @@ def deduplicate(t_env: StreamTableEnvironment, events: Table, columns: Iterable[
     be forgotten, so it stays in the archive alone and batch counts it. Keeping the first arrival leaves the stream
     append-only, which every OVER after it needs. The state's lifetime must exceed the horizon.
     """
-    kept = select_list([*columns, "event_time", "arrival"])
+    kept = select_list([*columns, "settled", "arrival"])
     return t_env.sql_query(
         f"SELECT {kept} FROM ("
         f"SELECT {kept}, ROW_NUMBER() OVER (PARTITION BY `event_id` ORDER BY `arrival` ASC) AS `copy` "

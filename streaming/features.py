@@ -16,24 +16,17 @@ from streaming.flink.steps import names, running, select_list
 VISITOR = "visitor_id"
 
 
-def visitor_groups(groups: Iterable[FeatureGroup]) -> list[FeatureGroup]:
-    """The groups that share the visitor's chain and the visitor's batch of writes."""
-    return [group for group in groups if group.key == VISITOR and group.partition is None]
-
-
-def other_groups(groups: Iterable[FeatureGroup]) -> list[FeatureGroup]:
-    """The groups with a key or partition of their own: each is its own chain with its own writer."""
-    return [group for group in groups if not (group.key == VISITOR and group.partition is None)]
+def chains(groups: Iterable[FeatureGroup]) -> dict[str, list[FeatureGroup]]:
+    """The groups by their key: those of one key share a chain and a writer."""
+    found: dict[str, list[FeatureGroup]] = {}
+    for group in groups:
+        found.setdefault(group.key, []).append(group)
+    return found
 
 
 def event_columns(groups: Iterable[FeatureGroup]) -> list[str]:
     """The event fields that the groups read."""
-    found: set[str] = {"event_ms"}
-    for group in groups:
-        found |= {group.key, *([group.by] if group.by else [])} | group.where.columns()
-        for aggregate in group.aggregates.values():
-            found |= aggregate.of.columns() | aggregate.where.columns()
-    return sorted(found)
+    return sorted(set().union(*(group.inputs for group in groups)))
 
 
 def column(group: FeatureGroup, name: str) -> str:
@@ -47,38 +40,44 @@ def tile_columns(group: FeatureGroup) -> list[str]:
     return [column(group, name) for name in ("takes", "tile_start", *group.columns)]
 
 
-def add_tiles(t_env: StreamTableEnvironment, events: Table, group: FeatureGroup) -> Table:
-    """The events with the group's tile as of each of them, in the columns of :func:`tile_columns`.
+def add_tiles(t_env: StreamTableEnvironment, events: Table, groups: Iterable[FeatureGroup]) -> Table:
+    """The events with each group's tile as of each of them, in the columns of :func:`tile_columns`.
 
-    Events that the group does not take keep their rows: ``takes`` is part of the partition, so they do not count.
+    Groups with the same keys, tile and condition share one OVER. Events that a group does not take keep their rows:
+    ``takes`` is part of the partition, so they do not count.
     """
-    present = select_list(names(events))
-    takes, start = quote(column(group, "takes")), quote(column(group, "tile_start"))
-    keyed = [quote(key) for key in (group.key, *([group.by] if group.by else []))]
-    end = f"({start} + CAST({group.tile_ms} AS BIGINT))"
-    aggregates = ", ".join(
-        [
+    alike: dict[tuple[object, ...], list[FeatureGroup]] = {}
+    for group in groups:
+        alike.setdefault((group.key, group.by, group.tile_ms, _condition(group)), []).append(group)
+    for found in alike.values():
+        events = _add_alike(t_env, events, found)
+    return events
+
+
+def _add_alike(t_env: StreamTableEnvironment, events: Table, groups: list[FeatureGroup]) -> Table:
+    present, one = select_list(names(events)), groups[0]
+    keyed = [quote(key) for key in (one.key, *([one.by] if one.by else []))]
+    end = f"(`tile_at` + CAST({one.tile_ms} AS BIGINT))"
+    added = []
+    for group in groups:
+        added += [
+            f"`tile_takes` AS {quote(column(group, 'takes'))}",
+            f"`tile_at` AS {quote(column(group, 'tile_start'))}",
             f"COUNT(*) OVER w AS {quote(column(group, 'n'))}",
             *(f"{a.flink(end, over='w')} AS {quote(column(group, name))}" for name, a in group.aggregates.items()),
         ]
-    )
     return t_env.sql_query(
-        f"SELECT {present}, {takes}, {start}, {aggregates} FROM ("
-        f"SELECT {present}, ({_condition(group)}) AS {takes}, "
-        f"`event_ms` / CAST({group.tile_ms} AS BIGINT) * CAST({group.tile_ms} AS BIGINT) AS {start} FROM {events}) "
-        f"WINDOW {running('w', ', '.join([*keyed, start, takes]))}"
+        f"SELECT {present}, {', '.join(added)} FROM (SELECT {present}, ({_condition(one)}) AS `tile_takes`, "
+        f"`event_ms` / CAST({one.tile_ms} AS BIGINT) * CAST({one.tile_ms} AS BIGINT) AS `tile_at` FROM {events}) "
+        f"WINDOW {running('w', ', '.join([*keyed, '`tile_at`', '`tile_takes`']))}"
     )
 
 
-def tiles(t_env: StreamTableEnvironment, events: Table, group: FeatureGroup) -> Table:
-    """The group's tiles alone, one row for each event that changed one; columns as in the group's contract."""
-    taken = t_env.sql_query(f"SELECT * FROM {events} WHERE {_condition(group)}")
-    wide = add_tiles(t_env, taken, group)
-    dim = f", {quote(group.by)} AS `dim`" if group.by else ""
-    values = ", ".join(f"{quote(column(group, name))} AS {quote(name)}" for name in group.columns)
-    return t_env.sql_query(
-        f"SELECT {quote(group.key)}, {quote(column(group, 'tile_start'))} AS `tile_start`{dim}, {values} FROM {wide}"
-    )
+def tiles(t_env: StreamTableEnvironment, events: Table, groups: list[FeatureGroup]) -> Table:
+    """The events that any of the groups, which share a key, takes, with the groups' tiles as of each of them."""
+    taken = " OR ".join(f"({condition})" for condition in dict.fromkeys(map(_condition, groups)))
+    needed = select_list([*event_columns(groups), "arrival"])
+    return add_tiles(t_env, t_env.sql_query(f"SELECT {needed} FROM {events} WHERE {taken}"), groups)
 
 
 def _condition(group: FeatureGroup) -> str:

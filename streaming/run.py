@@ -7,10 +7,11 @@
     2  admit                 admit.py      Python, vectorised: event with pseudonyms, or rejection with its bytes
        |- 3  rejections      admit.py      topic events.rejected, and files
        |- 4  archive         archive.py    every admitted event, as files for batch
+       |- 4a triggers        triggers.py   interval join: starts that nothing awaited followed, to the topic triggers
     5  deduplicate           dedup.py      first arrival of each event_id within 48 h
-       |- 6  other tiles     features.py   groups with a key of their own (popularity), one writer each
+       |- 6  other tiles     features.py   groups by item: one chain and one writer for each key
        |- 7  closed sessions sessions.py   SESSION window on the watermark, one writer
-    8  tiles                 features.py   OVER (visitor, tile): one step for each group of the visitor
+    8  tiles                 features.py   OVER (visitor, tile): one step for each kind of tile of the visitor
     9  open session          sessions.py   OVER (visitor): previous event, start; OVER (visitor, start): the rest
    10  history               history.py    OVER (visitor): the last 64 item events
    11  write                 write.py      Python, vectorised: folds in, one batch of writes per visitor
@@ -28,10 +29,11 @@ from common.features.groups import GROUPS
 from common.features.windows import DAY_MS, HORIZON_MS, MINUTE_MS, SECOND_MS, duration_ms
 from common.log import event, get, setup
 from common.sessions import SESSION_GAP_MS
+from common.triggers import RULES, AbsenceRule, rules_with
 from streaming.admit import Gate, admit, admitted, insert_rejections, rejected
 from streaming.archive import insert_archive, insert_rejection_archive
 from streaming.dedup import deduplicate
-from streaming.features import add_tiles, event_columns, other_groups, tiles, visitor_groups
+from streaming.features import VISITOR, add_tiles, chains, event_columns, tiles
 from streaming.flink.environment import Settings, table_environment
 from streaming.flink.faults import Fault
 from streaming.flink.sources import RawTopic, read_topic
@@ -39,6 +41,7 @@ from streaming.history import EVENT_COLUMNS as HISTORY_COLUMNS
 from streaming.history import add_history
 from streaming.sessions import EVENT_COLUMNS as SESSION_COLUMNS
 from streaming.sessions import add_open_sessions, closed_sessions
+from streaming.triggers import absences, insert_triggers
 from streaming.write import Target, insert_closed_sessions, insert_tiles, insert_visitors
 from views.connect import ClusterSpec, connect, disconnect, ensure_keyspace
 from views.tables import SPEED, SPEED_TTL_S, create_tables, tables_of
@@ -59,6 +62,10 @@ class Args:
     settings: Settings
     rejected_topic: str = ""
     """Empty: rejections go to the archive alone."""
+    triggers_topic: str = ""
+    """Empty: no absence is looked for."""
+    rules: tuple[AbsenceRule, ...] = RULES
+    """The absences that are looked for."""
     archive: str = ""
     """Empty: nothing is archived, for a replay of what already was."""
     lateness_ms: int = LATENESS_MS
@@ -75,8 +82,10 @@ class Steps:
     once: Table
     """Each event once, within the horizon."""
     tiles: dict[str, Table]
-    """Of the groups with a key of their own, by name."""
+    """Of the groups with another key than the visitor, by key."""
     closed: Table
+    triggers: Table | None
+    """Absences that fired; None where none are looked for."""
     visitors: Table
     """Events with the tiles, open session and history of their visitor."""
 
@@ -88,15 +97,15 @@ def compose(t_env: StreamTableEnvironment, raw: Table, args: Args) -> Steps:
     groups = list(GROUPS.values())
     needed = {*event_columns(groups), *SESSION_COLUMNS, *HISTORY_COLUMNS, "late"}
     once = deduplicate(t_env, events, sorted(needed))
-    chain = once
-    for group in visitor_groups(groups):
-        chain = add_tiles(t_env, chain, group)
+    by_key = chains(groups)
+    chain = add_tiles(t_env, once, by_key.pop(VISITOR))
     return Steps(
         rejections=rejected(t_env, judged),
         events=events,
         once=once,
-        tiles={group.name: tiles(t_env, once, group) for group in other_groups(groups)},
+        tiles={key: tiles(t_env, once, found) for key, found in by_key.items()},
         closed=closed_sessions(t_env, once, args.gap_ms),
+        triggers=absences(t_env, events, args.rules, args.lateness_ms) if args.triggers_topic else None,
         visitors=add_history(t_env, add_open_sessions(t_env, chain, args.gap_ms)),
     )
 
@@ -105,16 +114,22 @@ def build(t_env: StreamTableEnvironment, args: Args) -> StatementSet:
     """All inserts as one statement set; nothing is executed."""
     steps = compose(t_env, read_topic(t_env, args.raw), args)
     inserts = []
+    servers, job = args.raw.servers, args.settings.job_name
+    transactional = bool(args.settings.checkpoint_interval_ms)
     if args.rejected_topic:
-        prefix = f"{args.settings.job_name}-rejected" if args.settings.checkpoint_interval_ms else None
-        inserts.append(insert_rejections(t_env, steps.rejections, args.raw.servers, args.rejected_topic, prefix))
+        prefix = f"{job}-rejected" if transactional else None
+        inserts.append(insert_rejections(t_env, steps.rejections, servers, args.rejected_topic, prefix))
+    if steps.triggers is not None:
+        prefix = f"{job}-triggers" if transactional else None
+        inserts.append(insert_triggers(t_env, steps.triggers, servers, args.triggers_topic, prefix))
     if args.archive:
         inserts.append(insert_archive(t_env, steps.events, args.archive))
         inserts.append(insert_rejection_archive(t_env, steps.rejections, args.archive))
-    for name, table in steps.tiles.items():
-        inserts.append(insert_tiles(t_env, table, GROUPS[name], args.target))
+    by_key = chains(GROUPS.values())
+    for key, table in steps.tiles.items():
+        inserts.append(insert_tiles(t_env, table, by_key[key], args.target))
     inserts.append(insert_closed_sessions(t_env, steps.closed, args.target))
-    inserts.append(insert_visitors(t_env, steps.visitors, visitor_groups(GROUPS.values()), args.target))
+    inserts.append(insert_visitors(t_env, steps.visitors, by_key[VISITOR], args.target))
     statements = t_env.create_statement_set()
     for insert in inserts:
         statements.add_insert_sql(insert)
@@ -156,6 +171,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     add("--kafka", required=True, metavar="HOST:PORT")
     add("--topic", default="events")
     add("--rejected-topic", default="events.rejected", help='"" writes rejections to the archive alone')
+    add("--triggers-topic", default="", help="topic of timed absences; none: they are not looked for")
+    add("--triggers", default="", help="more rules, or other ones of a declared name, by comma (common/triggers.py)")
     add("--group", default="", help="consumer group whose offsets are committed; default: dovetail-speed-GENERATION")
     add("--start", default="earliest", help="earliest, latest, group, timestamp:MS or offsets:PARTITION=OFFSET,...")
     add("--bounded", action="store_true", help="end where the topic ends when the job begins")
@@ -206,6 +223,8 @@ def arguments(given: argparse.Namespace, generation: str, created_ms: int) -> Ar
         raise ConfigError(
             "--state-ttl must exceed --view-ttl and 48 hours: a count must not restart under a living row"
         )
+    if given.triggers and not given.triggers_topic:
+        raise ConfigError("--triggers gives rules, but no topic for what fires: give --triggers-topic")
     overrides = dict(pair.split("=", 1) for pair in given.flink if "=" in pair)
     if len(overrides) != len(given.flink):
         raise ConfigError("--flink takes KEY=VALUE, each key once")
@@ -216,7 +235,6 @@ def arguments(given: argparse.Namespace, generation: str, created_ms: int) -> Ar
             group=given.group or f"dovetail-speed-{generation}",
             start=given.start,
             bounded=given.bounded,
-            lateness_ms=given.lateness,
         ),
         gate=Gate(given.pseudonym_key_env, given.pseudonym_key_id, given.max_age),
         target=Target(
@@ -245,6 +263,8 @@ def arguments(given: argparse.Namespace, generation: str, created_ms: int) -> Ar
             overrides=overrides,
         ),
         rejected_topic=given.rejected_topic,
+        triggers_topic=given.triggers_topic,
+        rules=rules_with(text for text in given.triggers.split(",") if text.strip()),
         archive=given.archive,
         lateness_ms=given.lateness,
         gap_ms=given.gap,

@@ -71,11 +71,11 @@ def closed_sessions(t_env: StreamTableEnvironment, events: Table, gap_ms: int) -
 
     Exact: an event that is not late is never behind the watermark, so the window holds all of them.
     """
-    on_time = t_env.sql_query(f"SELECT {select_list([*EVENT_COLUMNS, 'event_time'])} FROM {events} WHERE NOT `late`")
+    on_time = t_env.sql_query(f"SELECT {select_list([*EVENT_COLUMNS, 'settled'])} FROM {events} WHERE NOT `late`")
     aggregates = ", ".join(f"{sql} AS {quote(name)}" for name, sql in zip(AGGREGATES, _aggregates(), strict=True))
     return t_env.sql_query(
         f"SELECT {quote(VISITOR)}, MIN(`event_ms`) AS `start`, {aggregates} "
-        f"FROM SESSION(TABLE {on_time} PARTITION BY {quote(VISITOR)}, DESCRIPTOR(`event_time`), {interval(gap_ms)}) "
+        f"FROM SESSION(TABLE {on_time} PARTITION BY {quote(VISITOR)}, DESCRIPTOR(`settled`), {interval(gap_ms)}) "
         f"GROUP BY {quote(VISITOR)}, window_start, window_end"
     )
 

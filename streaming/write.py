@@ -92,24 +92,37 @@ class WriteRows(ScalarFunction):
 
 
 class WriteTiles(WriteRows):
-    """Tiles of one group."""
+    """Tiles of groups that share a key."""
 
-    def __init__(self, target: Target, group: FeatureGroup) -> None:
-        super().__init__(target, group.contract().names)
-        self.group = group
+    def __init__(self, target: Target, groups: Sequence[FeatureGroup], more: Sequence[str] = ()) -> None:
+        self.groups = tuple(groups)
+        super().__init__(target, (*chain_columns(groups), *more))
 
     def mutations(self, batch: Columns) -> list[Mutation]:
         """The newest state of each tile."""
-        keys = list(zip(*(batch[name] for name in self.group.contract().key), strict=True))
-        chosen = newest(keys, batch["n"])
-        return [
-            self.rows.tile(self.group, exact(self.group, {name: batch[name][i] for name in self.columns}))
-            for i in chosen
-        ]
+        return [mutation for group in self.groups for mutation in self.tiles(group, batch)]
+
+    def tiles(self, group: FeatureGroup, batch: Columns) -> list[Mutation]:
+        """The newest state of each tile of one group."""
+        starts, counts = batch[column(group, "tile_start")], batch[column(group, "n")]
+        dims = batch[group.by] if group.by else [""] * len(starts)
+        keys = list(zip(batch[group.key], starts, dims, strict=True))
+        found: list[Mutation] = []
+        for i in newest(keys, counts, batch[column(group, "takes")]):
+            row = {name: batch[column(group, name)][i] for name in ("tile_start", *group.columns)}
+            row[group.key] = batch[group.key][i]
+            if group.by:
+                row["dim"] = dims[i]
+            found.append(self.rows.tile(group, exact(group, row)))
+        return found
 
     def argument(self, name: str) -> str:
         """Nullable numbers as text."""
-        return _argument(self.group, name, name)
+        for group in self.groups:
+            for aggregate in group.aggregates:
+                if name == column(group, aggregate):
+                    return _argument(group, aggregate, name)
+        return quote(name)
 
 
 class WriteClosedSessions(WriteRows):
@@ -126,12 +139,12 @@ class WriteClosedSessions(WriteRows):
         return found
 
 
-class WriteVisitors(WriteRows):
+class WriteVisitors(WriteTiles):
     """Everything of a visitor: the tiles of its groups, the open session, history and folded-in vector."""
 
     def __init__(self, target: Target, groups: Sequence[FeatureGroup]) -> None:
-        self.groups = tuple(groups)
-        super().__init__(target, visitor_columns(groups))
+        session = [OPEN_PREFIX + name for name in ("start", *AGGREGATES)]
+        super().__init__(target, groups, ("late", *session, *HISTORY_COLUMNS))
 
     def connected(self, session: Any) -> None:
         """Follow the live model."""
@@ -140,33 +153,7 @@ class WriteVisitors(WriteRows):
 
     def mutations(self, batch: Columns) -> list[Mutation]:
         """The newest tiles, open session and embedding of each visitor."""
-        found: list[Mutation] = []
-        for group in self.groups:
-            found += self._tiles(group, batch)
-        found += self._sessions(batch)
-        found += self._embeddings(batch)
-        return found
-
-    def _tiles(self, group: FeatureGroup, batch: Columns) -> list[Mutation]:
-        starts, counts = batch[column(group, "tile_start")], batch[column(group, "n")]
-        dims = batch[group.by] if group.by else [""] * len(starts)
-        keys = list(zip(batch[VISITOR], starts, dims, strict=True))
-        found: list[Mutation] = []
-        for i in newest(keys, counts, batch[column(group, "takes")]):
-            row = {name: batch[column(group, name)][i] for name in ("tile_start", *group.columns)}
-            row[VISITOR] = batch[VISITOR][i]
-            if group.by:
-                row["dim"] = dims[i]
-            found.append(self.rows.tile(group, exact(group, row)))
-        return found
-
-    def argument(self, name: str) -> str:
-        """Nullable numbers as text."""
-        for group in self.groups:
-            for aggregate in group.aggregates:
-                if name == column(group, aggregate):
-                    return _argument(group, aggregate, name)
-        return quote(name)
+        return [*super().mutations(batch), *self._sessions(batch), *self._embeddings(batch)]
 
     def _sessions(self, batch: Columns) -> list[Mutation]:
         starts = batch[f"{OPEN_PREFIX}start"]
@@ -222,18 +209,10 @@ def exact(group: FeatureGroup, row: dict[str, Any]) -> dict[str, Any]:
     return row
 
 
-def visitor_columns(groups: Sequence[FeatureGroup]) -> list[str]:
-    """The columns of the visitor's chain that its writer reads."""
+def chain_columns(groups: Sequence[FeatureGroup]) -> list[str]:
+    """The columns of a chain of groups that share a key which the groups' rows are made of."""
     dims = sorted({group.by for group in groups if group.by})
-    session = [OPEN_PREFIX + name for name in ("start", *AGGREGATES)]
-    return [
-        VISITOR,
-        *dims,
-        *(name for group in groups for name in tile_columns(group)),
-        "late",
-        *session,
-        *HISTORY_COLUMNS,
-    ]
+    return [groups[0].key, *dims, *(name for group in groups for name in tile_columns(group))]
 
 
 def insert_visitors(t_env: StreamTableEnvironment, rows: Table, groups: Sequence[FeatureGroup], target: Target) -> str:
@@ -241,9 +220,9 @@ def insert_visitors(t_env: StreamTableEnvironment, rows: Table, groups: Sequence
     return _insert(t_env, "visitors", rows, WriteVisitors(target, groups))
 
 
-def insert_tiles(t_env: StreamTableEnvironment, rows: Table, group: FeatureGroup, target: Target) -> str:
-    """The insert that writes the tiles of a group with a chain of its own."""
-    return _insert(t_env, f"tiles_{group.name}", rows, WriteTiles(target, group))
+def insert_tiles(t_env: StreamTableEnvironment, rows: Table, groups: Sequence[FeatureGroup], target: Target) -> str:
+    """The insert that writes the tiles of the groups of one key."""
+    return _insert(t_env, f"tiles_by_{groups[0].key}", rows, WriteTiles(target, groups))
 
 
 def insert_closed_sessions(t_env: StreamTableEnvironment, rows: Table, target: Target) -> str:

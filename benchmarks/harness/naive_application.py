@@ -34,12 +34,12 @@ from common.features.tiles import Tile, folds, merge
 from common.features.windows import DAY_MS, HORIZON_MS, MINUTE_MS, SECOND_MS
 from common.rules import first_broken
 from common.sessions import SESSION_GAP_MS, lift, merge_partials
-from streaming.features import VISITOR, other_groups, visitor_groups
 from views.connect import ClusterSpec, worker_session
 from views.schema import Table
 from views.tables import SPEED, tables_of
 
 LATENESS_MS = 10 * MINUTE_MS
+VISITOR = "visitor_id"
 STATE_TTL = Time.milliseconds(8 * DAY_MS)
 
 
@@ -115,7 +115,7 @@ class KeepVisitor(KeyedProcessFunction):
     def open(self, runtime_context: RuntimeContext) -> None:
         self.store = Store(self.spec, self.suffix)
         self.model = load_model(Path(self.models))
-        self.groups = visitor_groups(GROUPS.values())
+        self.groups = [group for group in GROUPS.values() if group.key == VISITOR]
         self.tiles = {group.name: _state(runtime_context, f"tiles_{group.name}") for group in self.groups}
         self.sessions = _state(runtime_context, "sessions")
         self.history = _state(runtime_context, "history")
@@ -221,7 +221,7 @@ def build(env: StreamExecutionEnvironment, given: argparse.Namespace) -> None:
     events: DataStream = records.process(Admit(), row).key_by(_event).process(KeepFirst(), row)
     visitors = KeepVisitor(spec, given.suffix, given.models)
     events.key_by(_visitor).process(visitors, Types.INT()).print()
-    for group in other_groups(GROUPS.values()):
+    for group in (group for group in GROUPS.values() if group.key != VISITOR):
         keyed = events.filter(lambda row, name=group.name: folds(GROUPS[name], row)).key_by(
             lambda row, key=group.key: row[key]
         )

@@ -9,6 +9,7 @@ from common.contracts.models import MODEL_METRICS, TUNING_TRIALS
 from common.contracts.operations import PARITY, POINTER, RUNS
 from common.contracts.profiles import PROFILE, RECOMMENDATIONS, RFM, SEGMENT_VIEW, SEGMENTS
 from common.contracts.sessions import SESSIONS
+from common.contracts.triggers import TRIGGERS
 from common.features.groups import GROUPS
 
 ALL: dict[str, Contract] = {
@@ -34,6 +35,7 @@ ALL: dict[str, Contract] = {
         MODEL_METRICS,
         TUNING_TRIALS,
         USER_EMBEDDING,
+        TRIGGERS,
         RUNS,
         PARITY,
         POINTER,

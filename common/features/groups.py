@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from common.contracts.core import EPOCH_MS, LONG, STRING, Contract, Field
 from common.features.algebra import ALWAYS, Aggregate, count, decayed, latest, total
 from common.features.expressions import Expr, event
-from common.features.windows import DAY_MS, duration_ms
+from common.features.windows import HOUR_MS, duration_ms
 
 RESERVED = frozenset({"tile_start", "dim", "n", "span", "late"})
 
@@ -29,8 +29,9 @@ class FeatureGroup:
     aggregates: dict[str, Aggregate]
 
     def __post_init__(self) -> None:
-        if DAY_MS % self.tile_ms:
-            raise ValueError(f"feature group {self.name}: a day is not a whole number of its tiles")
+        if HOUR_MS % self.tile_ms:
+            # a cut lies on an hour's border, and no tile may lie on both sides of one
+            raise ValueError(f"feature group {self.name}: an hour is not a whole number of its tiles")
         if self.partition not in (None, "tile"):
             raise ValueError(f"feature group {self.name}: partition is 'tile' or nothing, not {self.partition!r}")
         taken = RESERVED | {self.key} | ({self.by} if self.by else set())
@@ -44,6 +45,14 @@ class FeatureGroup:
 
     def __hash__(self) -> int:
         return hash((self.name, self.version))
+
+    @property
+    def inputs(self) -> frozenset[str]:
+        """The fields of an event that it reads."""
+        found = {"event_ms", self.key, *([self.by] if self.by else [])} | self.where.columns()
+        for aggregate in self.aggregates.values():
+            found |= aggregate.of.columns() | aggregate.where.columns()
+        return frozenset(found)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -117,6 +126,19 @@ activity = feature_group(
     last_purchase=latest(where=event.type == "purchase"),
 )
 
+pulse = feature_group(
+    "pulse",
+    key="visitor_id",
+    tile="1 minute",
+    views=count(where=event.type == "view"),
+    carts=count(where=event.type == "cart"),
+    searches=count(where=event.type == "search"),
+    orders=count(where=(event.type == "purchase") & (event.line == 1)),
+    units=total(event.quantity, where=event.type == "purchase"),
+    spend=total(event.price * event.quantity, where=event.type == "purchase"),
+)
+"""What a visitor does right now: windows of minutes."""
+
 interest = feature_group(
     "interest",
     key="visitor_id",
@@ -136,4 +158,20 @@ popularity = feature_group(
     purchases=count(where=event.type == "purchase"),
 )
 
-GROUPS: dict[str, FeatureGroup] = {group.name: group for group in (activity, interest, popularity)}
+item_activity = feature_group(
+    "item_activity",
+    key="item_id",
+    tile="1 hour",
+    where=event.weight > 0,
+    views=count(where=event.type == "view"),
+    carts=count(where=event.type == "cart"),
+    purchases=count(where=event.type == "purchase"),
+    units=total(event.quantity, where=event.type == "purchase"),
+    spend=total(event.price * event.quantity, where=event.type == "purchase"),
+    last_event=latest(),
+)
+"""What happens to one item. Key, tile and condition are those of popularity, so that the stream folds both at once."""
+
+GROUPS: dict[str, FeatureGroup] = {
+    group.name: group for group in (activity, pulse, interest, popularity, item_activity)
+}

@@ -17,8 +17,8 @@ class RawTopic:
     """Where raw events come from.
 
     ``start`` is earliest, latest, group, timestamp:MS or offsets:PARTITION=OFFSET,...; ``bounded`` stops at the end
-    that the topic had when the job began. ``lateness_ms`` sets the watermark: a partition's newest Kafka timestamp
-    less the lateness. It is per partition and pushed into the source, so that reading one partition ahead of another
+    that the topic had when the job began. The watermark is Kafka's time: a partition's newest Kafka timestamp less
+    :data:`DISORDER_MS`. It is per partition and pushed into the source, so that reading one partition ahead of another
     makes nothing late; and it rests on Kafka's timestamp, which a poisoned event cannot move.
     """
 
@@ -27,7 +27,6 @@ class RawTopic:
     group: str
     start: str = "earliest"
     bounded: bool = False
-    lateness_ms: int = 0
 
     def options(self) -> dict[str, str]:
         """The connector's options; raises ConfigError for an unknown ``start``."""
@@ -50,7 +49,7 @@ class RawTopic:
 
     def ddl(self, name: str) -> str:
         """The ``CREATE TEMPORARY TABLE`` of the topic."""
-        delay = interval(self.lateness_ms + DISORDER_MS)
+        delay = interval(DISORDER_MS)
         return f"""CREATE TEMPORARY TABLE {quote(name)} (
   `value` BYTES,
   `kafka_time` TIMESTAMP_LTZ(3) METADATA FROM 'timestamp',

@@ -66,7 +66,7 @@ def speed_rows(group: FeatureGroup, rows: list[dict], key: str) -> list[Tile]:
     rows=events(),
     order=st.randoms(use_true_random=False),
     late=st.sets(st.integers(0, 39)),
-    window=st.sampled_from([None, "1 hour", "24 hours", "48 hours", "30 days"]),
+    window=st.sampled_from([None, "5 minutes", "1 hour", "24 hours", "48 hours", "30 days"]),
 )
 def test_any_split_merges_to_the_fold_over_all(rows, order, late, window):
     """Batch may miss events of the horizon that came after its run; speed has all that it is to take."""
@@ -123,7 +123,7 @@ def test_tiles_do_not_depend_on_the_order_of_events(rows, order):
 @given(rows=events())
 def test_packed_tiles_come_back_as_they_were(rows):
     packed: dict[str, BatchTiles] = {}
-    for name in ("activity", "interest"):
+    for name in ("activity", "pulse", "interest"):
         packed[name] = batch_tiles(GROUPS[name], rows, CUT).get("v1", BatchTiles())
     assert unpack(pack(packed)) == packed
 

@@ -159,7 +159,7 @@ class SmallStream:
         every = [_fields(e) for e in self.seen.values()]
         events = [e for e in every if e["visitor_id"] == visitor]
         out: list[Mutation] = []
-        for name, chosen in (("activity", events), ("interest", events), ("popularity", every)):
+        for name, chosen in (("activity", events), ("pulse", events), ("interest", events), ("popularity", every)):
             group = GROUPS[name]
             for key, tiles in fold(group, chosen).items():
                 for tile in tiles.values():

@@ -81,7 +81,8 @@ def test_a_posted_click_moves_the_list_because_of_it(shop: Shop) -> None:
     assert profile["visitor_id"] == POLICY.pseudonym("user", KNOWN)
     assert profile["last_items"][0]["item_id"] == "cups.large-1"
     assert (profile["last_items"][0]["layer"], profile["last_items"][-1]["layer"]) == ("speed", "batch")
-    assert profile["features"]["24 hours"]["carts"] >= 1
+    assert [profile["features"][window]["carts"] for window in ("5 minutes", "1 hour", "24 hours")] == [1, 1, 1]
+    assert profile["features"]["5 minutes"]["views"] == 0
     assert profile["features"]["ever"]["views"] >= 4
     assert profile["features"]["ever"]["spend"] == "15.00"
     assert {row["category"] for row in profile["interests"]} >= {"tea.green", "cups.large"}

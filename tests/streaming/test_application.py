@@ -4,7 +4,7 @@ import base64
 import json
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -16,10 +16,12 @@ import pytest
 
 from common.admission import Event, Rejection, policy_from_env
 from common.contracts.events import BRONZE_EVENTS, REJECTIONS
+from common.contracts.triggers import TRIGGERS
 from common.features.groups import GROUPS
+from common.triggers import decided_ms, fires, rules_with
 from streaming.admit import Gate
 from streaming.archive import insert_archive, insert_rejection_archive
-from streaming.features import visitor_groups
+from streaming.features import VISITOR, chains
 from streaming.flink.ddl import interval, quote
 from streaming.flink.environment import Settings, table_environment
 from streaming.flink.sources import DISORDER_MS, RawTopic
@@ -34,6 +36,14 @@ pytestmark = pytest.mark.flink
 
 TARGET = Target(ClusterSpec(("127.0.0.1",)), "g1", created_ms=0, ttl_s=0)
 SEED = 20_251_120
+
+ABSENCES = rules_with(
+    (
+        "seen_again: view not cart|purchase within 6 hours per item",
+        "quiet: view|search not cart|purchase|uncart within 20 minutes per visitor",
+    )
+)
+"""The declared rules, and two whose spans are long enough to be cancelled often in this traffic."""
 
 
 @dataclass
@@ -70,11 +80,11 @@ def played(tmp_path_factory, environment_python, pseudonym_key) -> Iterator[Play
         f"""CREATE TEMPORARY TABLE raw_file (
           `value` BYTES, `kafka_ms` BIGINT, `partition` INT, `offset` BIGINT,
           `kafka_time` AS TO_TIMESTAMP_LTZ(`kafka_ms`, 3),
-          WATERMARK FOR `kafka_time` AS `kafka_time` - {interval(LATENESS_MS + DISORDER_MS)}
+          WATERMARK FOR `kafka_time` AS `kafka_time` - {interval(DISORDER_MS)}
         ) WITH ('connector' = 'filesystem', 'path' = '{source.as_uri()}', 'format' = 'json')"""
     )
     raw = t_env.sql_query("SELECT `value`, `kafka_ms`, 'file' AS `topic`, `partition`, `offset` FROM raw_file")
-    args = Args(RawTopic("", "file", ""), Gate(), TARGET, settings)
+    args = Args(RawTopic("", "file", ""), Gate(), TARGET, settings, triggers_topic="file", rules=ABSENCES)
     steps = compose(t_env, raw, args)
 
     statements = t_env.create_statement_set()
@@ -83,16 +93,18 @@ def played(tmp_path_factory, environment_python, pseudonym_key) -> Iterator[Play
     tables = {"visitors": steps.visitors, "closed": steps.closed, **steps.tiles}
     for name, writer in writers().items():
         statements.add_insert_sql(_insert(t_env, name, tables[name], writer, folder))
+    statements.add_insert_sql(_insert_all(t_env, "triggers", steps.triggers, TRIGGERS.names, folder))
     statements.execute().wait()
     yield Played(traffic, folder)
 
 
 def writers() -> dict[str, WriteRows]:
     """The application's writers by output, without a session and while no model is live."""
+    by_key = chains(GROUPS.values())
     found: dict[str, WriteRows] = {
-        "visitors": WriteVisitors(TARGET, visitor_groups(GROUPS.values())),
+        "visitors": WriteVisitors(TARGET, by_key.pop(VISITOR)),
         "closed": WriteClosedSessions(TARGET),
-        "popularity": WriteTiles(TARGET, GROUPS["popularity"]),
+        **{key: WriteTiles(TARGET, groups) for key, groups in by_key.items()},
     }
     for writer in found.values():
         writer.rows = SpeedRows(TARGET.generation, TARGET.created_ms, TARGET.ttl_s)
@@ -102,8 +114,12 @@ def writers() -> dict[str, WriteRows]:
 
 
 def _insert(t_env, name: str, table, writer: WriteRows, folder: Path) -> str:
-    chosen = ", ".join(f"{writer.argument(column)} AS {quote(column)}" for column in writer.columns)
-    result = t_env.sql_query(f"SELECT {chosen} FROM {table}")
+    chosen = [f"{writer.argument(column)} AS {quote(column)}" for column in writer.columns]
+    return _insert_all(t_env, name, table, chosen, folder)
+
+
+def _insert_all(t_env, name: str, table, chosen: Iterable[str], folder: Path) -> str:
+    result = t_env.sql_query(f"SELECT {', '.join(chosen)} FROM {table}")
     schema = result._j_table.getResolvedSchema()
     columns = ", ".join(
         f"{quote(column)} {kind.getLogicalType().asSerializableString()}"
@@ -167,6 +183,25 @@ def test_all_views_equal_their_oracles_whatever_the_batches_and_their_order(play
     found = {name: differences(views.rows(tables[name]), rows) for name, rows in want.items()}
     assert {name: lines for name, lines in found.items() if lines} == {}
     assert all(len(rows) > 50 for rows in want.values()), Counter({name: len(rows) for name, rows in want.items()})
+
+
+def test_absences_fire_as_they_are_defined_once_whatever_copies_came(played: Played) -> None:
+    traffic = expected(played.traffic, policy_from_env("DOVETAIL_PSEUDONYM_KEY"))
+    want: dict[str, dict[str, Any]] = {}
+    for rule in ABSENCES:
+        of_key: dict[Any, list[dict[str, Any]]] = {}
+        for row in traffic.once:
+            of_key.setdefault(rule.key(row), []).append(row)
+        starts = [row for row in traffic.once if rule.key(row) and row["event_type"] in rule.after]
+        fired = [row for row in starts if fires(rule, row, of_key[rule.key(row)], LATENESS_MS)]
+        assert 5 < len(fired) < len(starts) - 5, rule.name
+        for row in fired:
+            span = {"until_ms": row["event_ms"] + rule.within_ms, "decided_ms": decided_ms(rule, row)}
+            name = {"trigger_id": f"{rule.name}:{row['event_id']}", "rule": rule.name}
+            want[name["trigger_id"]] = {**{k: row.get(k) for k in TRIGGERS.names}, **name, **span}
+    found = played.rows("triggers")
+    assert len({row["trigger_id"] for row in found}) == len(found)
+    assert {row["trigger_id"]: {k: row.get(k) for k in TRIGGERS.names} for row in found} == want
 
 
 def test_the_traffic_holds_what_the_oracles_are_tested_for(played: Played) -> None:

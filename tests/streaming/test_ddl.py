@@ -67,8 +67,8 @@ def test_an_interval_beyond_what_flink_takes_is_refused() -> None:
 
 
 def test_the_topic_has_its_watermark_on_the_kafka_timestamp() -> None:
-    ddl = RawTopic("host:9092", "events", "group", lateness_ms=600_000).ddl("raw_events")
-    assert "WATERMARK FOR `kafka_time` AS `kafka_time` - INTERVAL '0 00:10:01.000' DAY TO SECOND(3)" in ddl
+    ddl = RawTopic("host:9092", "events", "group").ddl("raw_events")
+    assert "WATERMARK FOR `kafka_time` AS `kafka_time` - INTERVAL '0 00:00:01.000' DAY TO SECOND(3)" in ddl
     assert "'scan.bounded.mode'" not in ddl
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from common.errors import ConfigError
 from common.features.windows import DAY_MS, MINUTE_MS
+from common.triggers import RULES
 from streaming.flink.environment import Settings, as_uri, asked, defaults
 from streaming.run import arguments, main, parse, span
 
@@ -12,10 +13,22 @@ NEEDED = ["--kafka", "k:9092", "--cassandra", "c:9042", "--generation", "g3"]
 
 def test_what_is_not_given_has_its_default() -> None:
     args = arguments(parse(NEEDED), "g3", 17)
-    assert (args.lateness_ms, args.gap_ms, args.raw.lateness_ms) == (10 * MINUTE_MS, 30 * MINUTE_MS, 10 * MINUTE_MS)
+    assert (args.lateness_ms, args.gap_ms) == (10 * MINUTE_MS, 30 * MINUTE_MS)
     assert (args.raw.topic, args.raw.group, args.rejected_topic) == ("events", "dovetail-speed-g3", "events.rejected")
     assert (args.target.generation, args.target.created_ms, args.target.ttl_s) == ("g3", 17, 7 * 86_400)
     assert args.archive == "" and args.target.fault is None
+    assert (args.triggers_topic, args.rules) == ("", RULES)
+
+
+def test_rules_are_added_to_the_declared_ones() -> None:
+    more = [
+        "--triggers-topic",
+        "t",
+        "--triggers",
+        "a: rate not share within 1 hour per item,b: cart not uncart within 9 minutes per visitor",
+    ]
+    args = arguments(parse([*NEEDED, *more]), "g3", 17)
+    assert [rule.name for rule in args.rules] == [*(rule.name for rule in RULES), "a", "b"]
 
 
 def test_spans_are_words_or_milliseconds() -> None:
@@ -32,6 +45,8 @@ def test_spans_are_words_or_milliseconds() -> None:
         (["--view-ttl", "1 day", "--state-ttl", "2 days"], "--state-ttl"),
         (["--flink", "no-value"], "--flink"),
         (["--fault", "seed=1"], "--fault"),
+        (["--triggers-topic", "t", "--triggers", "view not cart"], "is no trigger"),
+        (["--triggers", "a: rate not share within 1 hour per item"], "--triggers-topic"),
     ],
 )
 def test_arguments_that_contradict_are_refused(given: list[str], complaint: str) -> None:

@@ -6,16 +6,20 @@ from typing import Any
 import pytest
 
 from common.embedding import unpack_history
-from common.features.groups import GROUPS
+from common.features.algebra import latest
+from common.features.expressions import event
+from common.features.groups import GROUPS, feature_group
 from common.sessions import intent
-from streaming.features import visitor_groups
+from streaming.features import VISITOR, chains
 from streaming.flink.faults import Fault
 from streaming.history import read_history
 from streaming.sessions import read_moment
 from streaming.write import Target, WriteClosedSessions, WriteTiles, WriteVisitors, newest
 from views.connect import ClusterSpec
 from views.mutations import RangeDelete, Upsert
+from views.schema import table_of
 from views.speed import SpeedRows
+from views.tables import tile_view
 
 HOUR = 1_763_596_800_000
 TARGET = Target(ClusterSpec(("127.0.0.1",)), "g1", created_ms=7_000, ttl_s=0)
@@ -52,6 +56,11 @@ def visitor_row(**changes: Any) -> dict[str, Any]:
         "activity_refunds": Decimal("0.0000"),
         "activity_last_event": str(HOUR + 5),
         "activity_last_purchase": None,
+        **{f"pulse_{name}": 0 for name in GROUPS["pulse"].columns},
+        "pulse_takes": True,
+        "pulse_tile_start": HOUR,
+        "pulse_n": 1,
+        "pulse_spend": Decimal("0.0000"),
         "interest_takes": True,
         "interest_tile_start": HOUR,
         "interest_n": 1,
@@ -76,7 +85,7 @@ def visitor_row(**changes: Any) -> dict[str, Any]:
 
 def written(*rows: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
     """What the visitors' writer makes of the rows, by view."""
-    writer = opened(WriteVisitors(TARGET, visitor_groups(GROUPS.values())))
+    writer = opened(WriteVisitors(TARGET, chains(GROUPS.values())[VISITOR]))
     found: dict[str, list[dict[str, Any]]] = {}
     for mutation in writer.mutations({name: [row[name] for row in rows] for name in writer.columns}):
         assert isinstance(mutation, Upsert)
@@ -89,6 +98,7 @@ def test_one_event_writes_its_tiles_its_session_and_its_history() -> None:
     found = written(visitor_row())
     assert {name: len(rows) for name, rows in found.items()} == {
         "tiles_activity": 1,
+        "tiles_pulse": 1,
         "tiles_interest": 1,
         "sessions": 1,
         "user_embedding": 1,
@@ -117,11 +127,13 @@ def test_of_a_batch_the_newest_state_of_each_row_is_written_whatever_their_order
 
 
 def test_a_late_event_has_tiles_and_history_and_no_session() -> None:
-    assert written(visitor_row(late=True)).keys() == {"tiles_activity", "tiles_interest", "user_embedding"}
+    found = written(visitor_row(late=True))
+    assert found.keys() == {"tiles_activity", "tiles_pulse", "tiles_interest", "user_embedding"}
 
 
 def test_an_event_that_says_nothing_of_taste_leaves_interest_and_history_alone() -> None:
-    assert written(visitor_row(interest_takes=False, tastes=False)).keys() == {"tiles_activity", "sessions"}
+    found = written(visitor_row(interest_takes=False, tastes=False))
+    assert found.keys() == {"tiles_activity", "tiles_pulse", "sessions"}
 
 
 def test_a_closed_session_deletes_what_began_inside_it() -> None:
@@ -135,13 +147,21 @@ def test_a_closed_session_deletes_what_began_inside_it() -> None:
     assert closed.timestamp > (HOUR + 5) * 1000 + 10_000_000
 
 
-def test_tiles_of_a_group_with_a_key_of_its_own_are_reduced_to_the_newest() -> None:
+def test_tiles_of_groups_that_share_a_key_are_each_reduced_to_the_newest() -> None:
     group = GROUPS["popularity"]
-    writer = opened(WriteTiles(TARGET, group))
-    rows = [("i1", HOUR, 1, 5, 0), ("i1", HOUR, 2, 9, 1), ("i2", HOUR, 1, 7, 0)]
-    names = ("item_id", "tile_start", *group.columns)
-    batch = {name: [row[i] for row in rows] for i, name in enumerate(names)}
-    assert sorted(m.values for m in writer.mutations(batch)) == [("i1", HOUR, 2, 9, 1), ("i2", HOUR, 1, 7, 0)]
+    other = feature_group("buyers", key="item_id", tile="1 hour", last=latest(where=event.type == "purchase"))
+    writer = opened(WriteTiles(TARGET, [group, other]))
+    writer.rows.tables["tiles_buyers"] = table_of(tile_view(other), "g1")
+    names = ("item_id", "popularity_n", "popularity_mass", "popularity_purchases", "buyers_takes", "buyers_last")
+    rows = [("i1", 1, 5, 0, True, None), ("i1", 2, 9, 1, True, str(HOUR + 7)), ("i2", 1, 7, 0, False, None)]
+    same = {"popularity_takes": True, "popularity_tile_start": HOUR, "buyers_tile_start": HOUR}
+    whole = [{**same, **dict(zip(names, row, strict=True)), "buyers_n": row[1]} for row in rows]
+    found = writer.mutations({name: [row[name] for row in whole] for name in writer.columns})
+    assert sorted((m.table.view.name, m.values) for m in found) == [
+        ("tiles_buyers", ("i1", HOUR, 2, HOUR + 7)),
+        ("tiles_popularity", ("i1", HOUR, 2, 9, 1)),
+        ("tiles_popularity", ("i2", HOUR, 1, 7, 0)),
+    ]
 
 
 def test_newest_keeps_the_greatest_version_among_those_to_take() -> None:

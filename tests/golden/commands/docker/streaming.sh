@@ -10,6 +10,7 @@ flink run \
   --kafka kafka:9092 \
   --topic events \
   --rejected-topic events.rejected \
+  --triggers-topic triggers \
   --generation new \
   --start earliest \
   --archive /var/lib/dovetail/archive \

@@ -10,6 +10,7 @@ flink run \
   --kafka 127.0.0.1:9092 \
   --topic events \
   --rejected-topic events.rejected \
+  --triggers-topic triggers \
   --generation new \
   --start earliest \
   --archive build/archive \

@@ -11,6 +11,7 @@ flink run \
   --kafka kafka-1.example:9092,kafka-2.example:9092,kafka-3.example:9092 \
   --topic events \
   --rejected-topic events.rejected \
+  --triggers-topic triggers \
   --generation new \
   --start earliest \
   --archive /srv/dovetail/archive \

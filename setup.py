@@ -34,6 +34,7 @@ setup(
         CONF_PACKAGE: ["*.yaml", "jobs/*.yaml"],
         "local": ["poms/*/pom.xml", "templates/*"],
         "serving": ["static/*"],
+        "jobs.spark": ["*.html"],
     },
     include_package_data=False,
     install_requires=[
@@ -51,6 +52,9 @@ setup(
         "numpy>=2.1,<2.2",
         "pandas>=2.2,<2.3",
         "pyarrow>=16.1,<17",
+        "scipy>=1.17,<2",
+        "matplotlib>=3.11,<4",
+        "Jinja2>=3.1,<4",
         # Names that are written differently.
         "rapidfuzz>=3.14,<4",
         # Serving, configuration, command line.

@@ -1,29 +1,31 @@
-"""Segments: KMeans on standardised log1p(R, F, M), as many as the silhouette likes best, with names.
+"""Segments: clusters of standardised log1p(R, F, M), as many as the silhouette likes best, with names that stay.
 
-Ids are given by the centroids' monetary value, largest first, so that they mean the same from run to run; names
-come from common/segments.py.
+All numbers of segments are fitted in one sweep (jobs/spark/clusters.py). A segment keeps its id from run to run: the
+centroids are matched to those of the newest earlier cut, and a name changes only for one that is clearly better
+(common/centroids.py). Who moved is in gold/segment_moves: a row each time a visitor
+enters, changes or leaves a segment.
 """
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass as plain_dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field
 from pydantic.dataclasses import dataclass
-from pyspark.ml.clustering import KMeans
-from pyspark.ml.evaluation import ClusteringEvaluator
+from pyspark.ml.clustering import BisectingKMeans
 from pyspark.ml.functions import array_to_vector
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as f
 
-from common.contracts.core import Contract
-from common.contracts.profiles import SEGMENT_VIEW, SEGMENTS
+from common.centroids import name_centroids, nearest, same_centroids
+from common.contracts.profiles import SEGMENT_HISTORY, SEGMENT_MOVES, SEGMENT_VIEW, SEGMENTS
 from common.errors import ConfigError, IncompleteInput
-from common.segments import name_centroids, nearest
 from jobs.spark.args import ARGUMENTS, JobArgs
+from jobs.spark.clusters import GRID, Blocks, Clusters, measured, sweep
 from jobs.spark.run import run
 from jobs.spark.schema import struct_type
 from jobs.spark.tables import Lake
@@ -35,6 +37,9 @@ MEASURES = ("recency_days", "frequency", "monetary")
 class Args(JobArgs):
     """Segment visitors by their RFM figures."""
 
+    method: Literal["kmeans", "bisecting"] = "kmeans"
+    """kmeans, or bisecting: segments are halved one after the other, so that they nest."""
+
     k_min: Annotated[int, Field(ge=2, le=50)] = 3
     """Fewest segments tried."""
 
@@ -42,10 +47,16 @@ class Args(JobArgs):
     """Most segments tried; the best silhouette wins."""
 
     iterations: Annotated[int, Field(ge=1, le=1000)] = 20
-    """Steps of KMeans at most."""
+    """Steps over all visitors at most."""
+
+    restarts: Annotated[int, Field(ge=1, le=100)] = 10
+    """First centroids tried for each number of segments; bisecting has one."""
 
     seed: int = 42
     """Seed of the first centroids."""
+
+    same_within: Annotated[float, Field(gt=0)] = 1.0
+    """A segment is the same as before where its centroid moved by no more than this, in standard deviations."""
 
 
 @plain_dataclass(frozen=True)
@@ -63,109 +74,183 @@ class Scale:
         """The inverse of :meth:`standard`, never below zero."""
         return np.maximum(np.expm1(np.asarray(standard) * self.deviation + self.mean), 0.0)
 
+    def cells(self) -> list[Column]:
+        """:meth:`standard` as Spark columns over the measures."""
+        return [
+            (f.log1p(f.col(m).cast("double")) - f.lit(float(mean))) / f.lit(float(deviation))
+            for m, mean, deviation in zip(MEASURES, self.mean, self.deviation, strict=True)
+        ]
+
 
 def scale_of(rfm: DataFrame) -> Scale:
-    """The scale of a population."""
-    logs = [f.log1p(f.col(m).cast("double")) for m in MEASURES]
-    row = rfm.agg(*(f.avg(x) for x in logs), *(f.stddev_pop(x) for x in logs)).first()
+    """The scale of a population; its sums are of whole multiples of 2 ** -24, exact in any order."""
+    units = [f.round(f.log1p(f.col(m).cast("double")) / GRID).cast("decimal(38,0)") for m in MEASURES]
+    row = rfm.agg(f.count("*"), *(f.sum(u) for u in units), *(f.sum(u * u) for u in units)).first()
     assert row is not None
-    mean, deviation = np.array(row[:3], dtype=np.float64), np.array(row[3:], dtype=np.float64)
+    n, sums, squares = int(row[0]), [int(x) for x in row[1:4]], [int(x) for x in row[4:]]
+    mean = np.array([total / n for total in sums]) * GRID
+    variance = np.array([(n * square - total**2) / n**2 for total, square in zip(sums, squares, strict=True)])
+    deviation = np.sqrt(variance) * GRID
     return Scale(mean, np.where(deviation > 0, deviation, 1.0))
 
 
-def standardised(rfm: DataFrame, scale: Scale) -> DataFrame:
-    """Visitors with the vector column ``features``."""
-    cells = [
-        (f.log1p(f.col(m).cast("double")) - f.lit(float(mean))) / f.lit(float(deviation))
-        for m, mean, deviation in zip(MEASURES, scale.mean, scale.deviation, strict=True)
-    ]
-    return rfm.select("visitor_id", array_to_vector(f.array(*cells)).alias("features"))
-
-
-def best_centroids(
-    vectors: DataFrame, ks: range, iterations: int, seed: int
-) -> tuple[NDArray[np.float64], dict[int, float]]:
-    """The centroids with the best silhouette over ``ks``, and the silhouette of each k.
+def best_of(found: Mapping[int, Clusters]) -> Clusters:
+    """The clusters with the best silhouette, of equals the fewest.
 
     Raises IncompleteInput where no k splits the visitors.
     """
-    evaluator = ClusteringEvaluator(featuresCol="features", predictionCol="prediction")
-    silhouettes: dict[int, float] = {}
-    best: NDArray[np.float64] | None = None
-    for k in ks:
-        model = KMeans(k=k, seed=seed, maxIter=iterations, featuresCol="features").fit(vectors)
-        centres = np.array(model.clusterCenters())
-        if len(centres) < 2:
-            continue
-        silhouettes[k] = evaluator.evaluate(model.transform(vectors))
-        if silhouettes[k] == max(silhouettes.values()):
-            best = centres
-    if best is None:
+    splits = [found[k] for k in sorted(found) if len(found[k].centres) > 1]
+    if not splits:
         raise IncompleteInput("no number of segments splits the visitors: their RFM figures are all alike")
-    return best, silhouettes
+    return max(splits, key=lambda clusters: clusters.silhouette)
 
 
-def assigned(rfm: DataFrame, scale: Scale, centroids: NDArray[np.float64], names: list[str], cut_ms: int) -> DataFrame:
+def bisected(rfm: DataFrame, scale: Scale, ks: Sequence[int], iterations: int, seed: int) -> dict[int, NDArray[Any]]:
+    """The leaves' centres of MLlib's BisectingKMeans for each k, on the grid, so that the order of sums is lost."""
+    vectors = rfm.select(array_to_vector(f.array(*scale.cells())).alias("features")).persist()
+    try:
+        models = {k: BisectingKMeans(k=k, maxIter=iterations, seed=seed).fit(vectors) for k in ks}
+        return {k: np.round(np.array(model.clusterCenters()) / GRID) * GRID for k, model in models.items()}
+    finally:
+        vectors.unpersist()
+
+
+def clusters(rfm: DataFrame, scale: Scale, ks: Sequence[int], args: Args) -> dict[int, Clusters]:
+    """What was found for each number of segments; a visitor belongs to the nearest centre, whatever the method."""
+    with Blocks(rfm, "visitor_id", scale.cells()) as blocks:
+        if args.method == "bisecting":
+            return measured(blocks, bisected(rfm, scale, ks, args.iterations, args.seed))
+        return sweep(blocks, ks, restarts=args.restarts, iterations=args.iterations, seed=args.seed)
+
+
+# The same segments from run to run
+
+
+@plain_dataclass(frozen=True)
+class Segment:
+    """One segment of a cut: its id and name, its centroid in days, orders and money, and how it was known before."""
+
+    segment_id: int
+    segment: str
+    figures: tuple[float, float, float]
+    before: str | None
+
+
+def segments_of(centroids: NDArray[np.float64], scale: Scale, history: Sequence[Any], within: float) -> list[Segment]:
+    """Centroids (k, 3) as segments, in their order; ``history`` are earlier rows of gold/segment_history.
+
+    A centroid that is near one of the newest earlier cut takes its id. A new one takes an id that no segment had,
+    those that spend most first.
+    """
+    newest = max((row["cut_ms"] for row in history), default=None)
+    before = {row["segment_id"]: row for row in history if row["cut_ms"] == newest}
+    earlier = {i: scale.standard(np.array([[row[m] for m in MEASURES]]))[0] for i, row in before.items()}
+    same = same_centroids(centroids, {i: point.tolist() for i, point in earlier.items()}, within)
+    had = [None if i is None else str(before[i]["segment"]) for i in same]
+    figures = scale.figures(centroids)
+    names = name_centroids(figures.tolist(), had)
+    free = max((row["segment_id"] for row in history), default=-1) + 1
+    new = [i for i in sorted(range(len(same)), key=lambda i: tuple(-figures[i][::-1])) if same[i] is None]
+    ids = {i: free + position for position, i in enumerate(new)}
+    return [
+        Segment(ids[i] if known is None else known, names[i], tuple(figures[i].round(4).tolist()), had[i])
+        for i, known in enumerate(same)
+    ]
+
+
+def members_before(lake: Lake, cut_ms: int) -> DataFrame:
+    """visitor_id, from_id, from_segment: who was in which segment just before the cut, by the moves until then."""
+    last = f.max_by(f.struct("to_id", "to_segment"), "cut_ms").alias("last")
+    until = lake.read_or_empty("gold/segment_moves").where(f.col("cut_ms") < cut_ms).groupBy("visitor_id").agg(last)
+    return until.where("last.to_id IS NOT NULL").select(
+        "visitor_id", f.col("last.to_id").alias("from_id"), f.col("last.to_segment").alias("from_segment")
+    )
+
+
+def moves(segments: DataFrame, before: DataFrame, cut_ms: int) -> DataFrame:
+    """Rows of gold/segment_moves: those whose segment is not the one they had."""
+    now = segments.select("visitor_id", f.col("segment_id").alias("to_id"), f.col("segment").alias("to_segment"))
+    both = now.join(before, "visitor_id", how="full_outer").where(~f.col("to_id").eqNullSafe(f.col("from_id")))
+    return both.withColumn("cut_ms", f.lit(cut_ms).cast("long")).select(*SEGMENT_MOVES.names)
+
+
+def assigned(rfm: DataFrame, scale: Scale, segments: Sequence[Segment], centroids: NDArray[Any], cut: int) -> DataFrame:
     """Rows of gold/segments: the nearest centroid of each visitor, by the same function as elsewhere."""
 
-    @f.pandas_udf("id int, distance double")  # type: ignore[call-overload]
+    @f.pandas_udf("at int, distance double")  # type: ignore[call-overload]
     def place(r: pd.Series, q: pd.Series, m: pd.Series) -> pd.DataFrame:
-        ids, distances = nearest(centroids, scale.standard(np.column_stack([r, q, m])))
-        return pd.DataFrame({"id": ids.astype(np.int32), "distance": distances})
+        at, distances = nearest(centroids, scale.standard(np.column_stack([r, q, m])))
+        return pd.DataFrame({"at": at.astype(np.int32), "distance": distances})
 
-    placed = rfm.withColumn("_at", place(*(f.col(m).cast("double") for m in MEASURES)))
-    name = f.element_at(f.array(*(f.lit(n) for n in names)), f.col("_at.id") + 1)
+    placed = rfm.withColumn("_place", place(*(f.col(m).cast("double") for m in MEASURES)))
+    at = f.col("_place.at") + 1
     return placed.select(
         "visitor_id",
-        f.lit(cut_ms).cast("long").alias("cut_ms"),
-        f.col("_at.id").alias("segment_id"),
-        name.alias("segment"),
-        f.col("_at.distance").alias("distance"),
+        f.lit(cut).cast("long").alias("cut_ms"),
+        f.element_at(f.array(*(f.lit(s.segment_id) for s in segments)), at).alias("segment_id"),
+        f.element_at(f.array(*(f.lit(s.segment) for s in segments)), at).alias("segment"),
+        f.col("_place.distance").alias("distance"),
     ).select(*SEGMENTS.names)
 
 
 def main(spark: SparkSession, args: Args) -> dict[str, Any]:
-    """Fit, choose, name, assign."""
+    """Fit, choose, know again, name, assign, tell who moved."""
     if args.k_min > args.k_max:
         raise ConfigError(f"--k-min {args.k_min} is above --k-max {args.k_max}")
     lake = Lake(spark, args.lake)
-    rfm = lake.read("gold/rfm").select("visitor_id", *MEASURES).coalesce(1).persist()
+    rfm = lake.read("gold/rfm").select("visitor_id", *MEASURES).persist()
     try:
         distinct = rfm.select(*MEASURES).distinct().count()
-        if distinct <= args.k_min:
-            # A young shop: nobody belongs to a segment yet, and what is published must say so.
-            lake.replace("gold/segments", spark.createDataFrame([], struct_type(SEGMENTS)))
-            lake.replace("gold/centroids", spark.createDataFrame([], struct_type(SEGMENT_VIEW)))
-            return {"k": 0, "distinct_visitors": distinct, "silhouettes": {}, "sizes": {}}
-        scale = scale_of(rfm)
-        vectors = standardised(rfm, scale).persist()
-        ks = range(args.k_min, min(args.k_max, distinct - 1) + 1)
-        found, silhouettes = best_centroids(vectors, ks, args.iterations, args.seed)
-        vectors.unpersist()
-        figures = scale.figures(found)
-        order = sorted(range(len(found)), key=lambda i: tuple(-figures[i][::-1]))
-        centroids, figures = found[order], figures[order]
-        names = name_centroids(figures.tolist())
-        segments = assigned(rfm, scale, centroids, names, args.cut)
-        lake.replace("gold/segments", segments)
+        found: dict[int, Clusters] = {}
+        segments: list[Segment] = []
+        deviation: list[float] = []
+        members = spark.createDataFrame([], struct_type(SEGMENTS))
+        # With fewer kinds of visitors than segments, in a young shop, nobody belongs to one, and that is what is told.
+        if distinct > args.k_min:
+            scale = scale_of(rfm)
+            found = clusters(rfm, scale, range(args.k_min, min(args.k_max, distinct - 1) + 1), args)
+            centroids = best_of(found).centres
+            earlier = lake.read_or_empty("gold/segment_history").where(f.col("cut_ms") < args.cut).collect()
+            segments = segments_of(centroids, scale, earlier, args.same_within)
+            members = assigned(rfm, scale, segments, centroids, args.cut)
+            deviation = scale.deviation.tolist()
+        lake.replace("gold/segments", members)
     finally:
         rfm.unpersist()
-    sizes = {r["segment_id"]: r["count"] for r in lake.read("gold/segments").groupBy("segment_id").count().collect()}
-    rows = [
-        (i, names[i], sizes.get(i, 0), json.dumps(dict(zip(MEASURES, figures[i].round(4).tolist(), strict=True))))
-        for i in range(len(centroids))
-    ]
-    lake.replace("gold/centroids", summary(spark, rows, SEGMENT_VIEW))
-    return {
-        "k": len(centroids),
-        "silhouettes": {str(k): round(s, 4) for k, s in silhouettes.items()},
-        "sizes": {names[i]: sizes.get(i, 0) for i in range(len(centroids))},
+    return written(lake, segments, deviation, args.cut) | {
+        "silhouettes": {str(k): round(c.silhouette, 4) for k, c in found.items()},
+        "distinct_visitors": distinct,
     }
 
 
-def summary(spark: SparkSession, rows: list[tuple[int, str, int, str]], contract: Contract) -> DataFrame:
-    """One row a segment; its list of recommendations is made when it is published."""
-    return spark.createDataFrame([(*row, None, None) for row in rows], struct_type(contract))
+def written(lake: Lake, segments: Sequence[Segment], deviation: list[float], cut_ms: int) -> dict[str, Any]:
+    """Write what follows from the members of a cut's segments: centroids, history, moves; their counts.
+
+    A centroid goes with the deviation of log1p of each measure, so that serving measures as the clustering did.
+    """
+    members = lake.read("gold/segments")
+    sizes = {row["segment_id"]: row["count"] for row in members.groupBy("segment_id").count().collect()}
+    this_cut = f"cut_ms = {cut_ms}"
+    centroids, history = [], []
+    for s in segments:
+        figures, size = dict(zip(MEASURES, s.figures, strict=True)), sizes.get(s.segment_id, 0)
+        centroids.append((s.segment_id, s.segment, size, json.dumps(figures | {"deviation": deviation}), None, None))
+        history.append((cut_ms, s.segment_id, s.segment, size, *s.figures, s.before))
+    spark = lake.spark
+    # A segment's list of recommendations is made when it is published.
+    lake.replace("gold/centroids", spark.createDataFrame(sorted(centroids), struct_type(SEGMENT_VIEW)))
+    lake.replace("gold/segment_history", spark.createDataFrame(history, struct_type(SEGMENT_HISTORY)), this_cut)
+    lake.replace("gold/segment_moves", moves(members, members_before(lake, cut_ms), cut_ms), this_cut)
+    moved = lake.read("gold/segment_moves").where(this_cut)
+    count = moved.agg(f.count_if(f.col("from_id").isNull()), f.count_if(f.col("to_id").isNull()), f.count("*")).first()
+    assert count is not None
+    entered, left, rows = count
+    return {
+        "k": len(segments),
+        "sizes": {s.segment: sizes.get(s.segment_id, 0) for s in segments},
+        "known_before": sum(s.before is not None for s in segments),
+        "visitors": {"entered": entered, "left": left, "changed": rows - entered - left},
+    }
 
 
 if __name__ == "__main__":

@@ -90,6 +90,13 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
     size: int | None
 
 
+class Rule(msgspec.Struct, frozen=True, kw_only=True):
+    """A rule segment the visitor is in right now, by the merge of both layers (common/segments.py)."""
+
+    rule_segment: str
+    title: str
+
+
 class Rfm(msgspec.Struct, frozen=True, kw_only=True):
     """Recency, frequency, monetary at the cut."""
 
@@ -107,16 +114,18 @@ class Profile(Basis, frozen=True, kw_only=True):
     interests: list[dict[str, Any]]
     rfm: Rfm | None
     segment: Segment | None
+    rules: list[Rule]
     sessions: list[SessionRow]
     sessions_before_cut: int | None
     last_items: list[LastItem]
 
 
 class Segments(Basis, frozen=True, kw_only=True):
-    """The segments a visitor is in."""
+    """The segments a visitor is in: by the batch layer's clusters, and by rules over both layers."""
 
     visitor_id: str
     segments: list[Segment]
+    rules: list[Rule]
     rfm: Rfm | None
 
 

@@ -74,11 +74,11 @@ async def profile(request: Request, id: RawId, kind: KindOf = Kind.USER) -> Resp
 
 @router.get("/v1/users/{id}/segments", summary="The segments a visitor is in")
 async def segments(request: Request, id: RawId, kind: KindOf = Kind.USER) -> Response:
-    """404 where the batch layer has no profile of the visitor."""
+    """By clusters of the batch layer, and by rules over both layers; 404 where neither has heard of the visitor."""
     try:
         return _json(await _service(request).segments(kind.value, id))
     except UnknownVisitor:
-        return _problem(404, "unknown_visitor", "the batch layer has no profile of this visitor")
+        return _problem(404, "unknown_visitor", "neither layer has heard of this visitor")
 
 
 @router.get("/v1/items/{id}/similar", summary="Items like one")

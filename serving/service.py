@@ -18,6 +18,7 @@ from serving.answers import (
     Profile,
     Recommendations,
     Rfm,
+    Rule,
     Segment,
     Segments,
     SessionRow,
@@ -41,7 +42,7 @@ from serving.stores import (
     VisitorReads,
     VisitorRows,
 )
-from serving.visitor import Visitor, batch_tiles, feature_windows, merge_visitor, now_ms
+from serving.visitor import FOR_RULES, Visitor, batch_tiles, feature_windows, held_rules, merge_visitor, now_ms
 from views.errors import ViewMissing
 
 
@@ -115,20 +116,23 @@ class Service:
             ],
             rfm=_rfm(rows.profile),
             segment=_segment(live, rows.profile),
+            rules=_rules(live, rows, at),
             sessions=[_session(row) for row in rows.sessions],
             sessions_before_cut=rows.profile.sessions if rows.profile else None,
             last_items=_last_items(live.catalogue, visitor),
         )
 
     async def segments(self, kind: str, raw_id: str) -> Segments:
-        """The segments of a visitor; raises UnknownVisitor where batch has no profile of it."""
+        """The segments of a visitor; raises UnknownVisitor where neither layer has heard of it."""
         live, rows = await self._rows(kind, raw_id, FOR_SEGMENTS)
         self._require_known(rows)
         segment = _segment(live, rows.profile)
+        found = {PROFILE: rows.profile, ACTIVITY: rows.activity, SESSIONS: rows.sessions}
         return Segments(
-            **self._basis(live, [PROFILE] if rows.profile else [], rows.missing, None),
+            **self._basis(live, [name for name, rows_of in found.items() if rows_of], rows.missing, None),
             visitor_id=self.policy.pseudonym(kind, raw_id),
             segments=[segment] if segment else [],
+            rules=_rules(live, rows, now_ms()),
             rfm=_rfm(rows.profile),
         )
 
@@ -269,6 +273,11 @@ def _segment(live: Live, profile: Any) -> Segment | None:
         return None
     known = live.segments.get(profile.segment_id)
     return Segment(segment_id=profile.segment_id, segment=profile.segment, size=known.size if known else None)
+
+
+def _rules(live: Live, rows: VisitorRows, at_ms: int) -> list[Rule]:
+    held = held_rules(live, batch_tiles(rows.profile, FOR_RULES), rows.activity, rows.sessions, at_ms)
+    return [Rule(rule_segment=rule.name, title=rule.title) for rule in held]
 
 
 def _session(row: Any) -> SessionRow:

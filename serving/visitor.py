@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from common.contracts.sessions import SESSIONS
 from common.embedding import HistoryEntry, last_items, unpack_history, unpack_recommendations
 from common.features.groups import GROUPS, FeatureGroup
 from common.features.tiles import BatchTiles, Tile, unpack
 from common.features.windows import HOUR_MS
 from common.merge import Merged, answer, merge_tiles
+from common.segments import RULES, RuleSegment, rule_segments, visitor_values
 from serving.live import Live
 from serving.stores import PULSE_WINDOW, VisitorRows
 
@@ -24,6 +26,9 @@ WINDOWS: tuple[tuple[str, str, str | None], ...] = (
     ("ever", "activity", None),
 )
 """The windows a profile shows: name, group, span."""
+
+FOR_RULES = {"activity": ("days", "hours")}
+"""What rules need of a profile's tiles."""
 
 INTEREST_EVER = {"interest": ("ever", "hours")}
 """What a list needs of a profile's tiles."""
@@ -123,6 +128,15 @@ def feature_windows(
             features = {"n": 0} | {key: a.finish(a.zero()) for key, a in group.aggregates.items()}
         out[name] = {key: _plain(value) for key, value in features.items()}
     return out
+
+
+def held_rules(
+    live: Live, batch: Mapping[str, BatchTiles], activity: Sequence[Any], sessions: Sequence[Any], at_ms: int
+) -> list[RuleSegment]:
+    """The rule segments that a visitor is in at ``at_ms``, by the merged features and the newest session."""
+    merged = merged_group(GROUPS["activity"], batch, activity, live)
+    rows = [{name: getattr(row, name) for name in SESSIONS.names} for row in sessions]
+    return [RULES[name] for name in rule_segments(visitor_values(merged, rows, at_ms))]
 
 
 def _plain(value: Any) -> Any:

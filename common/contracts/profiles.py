@@ -34,6 +34,65 @@ SEGMENTS = Contract(
     ),
 )
 
+SEGMENT_HISTORY = Contract(
+    name="segment_history",
+    version=1,
+    key=("cut_ms", "segment_id"),
+    doc="The segments of every cut: what the next cut's segments are matched to.",
+    fields=(
+        Field("cut_ms", EPOCH_MS, nullable=False),
+        Field("segment_id", INT, nullable=False, doc="Stays with a segment from cut to cut"),
+        Field("segment", STRING, nullable=False),
+        Field("size", LONG, nullable=False, doc="Visitors"),
+        Field("recency_days", DOUBLE, nullable=False, doc="At the centroid"),
+        Field("frequency", DOUBLE, nullable=False, doc="At the centroid"),
+        Field("monetary", DOUBLE, nullable=False, doc="At the centroid"),
+        Field("before", STRING, doc="Its name at the cut before; empty for a new segment"),
+    ),
+)
+
+SEGMENT_MOVES = Contract(
+    name="segment_moves",
+    version=1,
+    key=("visitor_id", "cut_ms"),
+    partition_by=("cut_ms",),
+    doc="Who entered, changed or left a segment at a cut; the newest row of a visitor says where it is.",
+    fields=(
+        Field("visitor_id", STRING, nullable=False),
+        Field("cut_ms", EPOCH_MS, nullable=False),
+        Field("from_id", INT, doc="Empty for who was in none"),
+        Field("from_segment", STRING),
+        Field("to_id", INT, doc="Empty for who is in none any more"),
+        Field("to_segment", STRING),
+    ),
+)
+
+MEMBERSHIPS = Contract(
+    name="memberships",
+    version=1,
+    key=("visitor_id", "rule_segment"),
+    doc="The members of each rule segment (common/segments.py) at the cut.",
+    fields=(
+        Field("visitor_id", STRING, nullable=False),
+        Field("cut_ms", EPOCH_MS, nullable=False),
+        Field("rule_segment", STRING, nullable=False, doc="The rule's name"),
+    ),
+)
+
+PERSONAS = Contract(
+    name="personas",
+    version=1,
+    key=("segment_id",),
+    doc="The persona of each segment.",
+    fields=(
+        Field("segment_id", INT, nullable=False),
+        Field("cut_ms", EPOCH_MS, nullable=False),
+        Field("segment", STRING, nullable=False),
+        Field("size", LONG, nullable=False, doc="Visitors"),
+        Field("card", STRING, nullable=False, doc="JSON: common.personas.Persona"),
+    ),
+)
+
 SEGMENT_VIEW = Contract(
     name="segment_view",
     version=1,

@@ -7,7 +7,18 @@ from common.contracts.embedding import USER_EMBEDDING
 from common.contracts.events import BRONZE_EVENTS, EVENTS, QUARANTINED_EVENTS, REJECTIONS, SILVER_EVENTS
 from common.contracts.models import MODEL_METRICS, TUNING_TRIALS
 from common.contracts.operations import PARITY, POINTER, RUNS
-from common.contracts.profiles import PROFILE, RECOMMENDATIONS, RFM, SEGMENT_VIEW, SEGMENTS
+from common.contracts.preparation import FILLS, PREPARED
+from common.contracts.profiles import (
+    MEMBERSHIPS,
+    PERSONAS,
+    PROFILE,
+    RECOMMENDATIONS,
+    RFM,
+    SEGMENT_HISTORY,
+    SEGMENT_MOVES,
+    SEGMENT_VIEW,
+    SEGMENTS,
+)
 from common.contracts.sessions import SESSIONS
 from common.contracts.triggers import TRIGGERS
 from common.features.groups import GROUPS
@@ -30,6 +41,12 @@ ALL: dict[str, Contract] = {
         RFM,
         SEGMENTS,
         SEGMENT_VIEW,
+        SEGMENT_HISTORY,
+        SEGMENT_MOVES,
+        MEMBERSHIPS,
+        PERSONAS,
+        PREPARED,
+        FILLS,
         PROFILE,
         RECOMMENDATIONS,
         MODEL_METRICS,

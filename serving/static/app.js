@@ -147,6 +147,7 @@ function showProfile(profile) {
   at("profile").replaceChildren(
     block("Segment",
       profile.segment ? make("span", { class: "badge" }, profile.segment.segment) : nothing("No segment yet: no purchase before the cut."),
+      ...profile.rules.map((rule) => make("span", { class: "badge rule" }, rule.title)),
       rfm ? make("p", { class: "meta" }, `last order ${rfm.recency_days} d before the cut · ${count(rfm.frequency, "order")} · ${money(rfm.monetary)} spent · RFM ${rfm.scores || "–"}`) : null,
       make("p", { class: "pseudonym", title: "What every store knows instead of the id" }, profile.visitor_id)),
     block("Interests", ...(interests.length ? interests : [nothing("None yet.")])),

@@ -12,6 +12,7 @@ from common.embedding import pack_history, pack_recommendations, write_model
 from common.features.groups import GROUPS
 from common.features.tiles import batch_tiles, fold, pack
 from common.features.windows import HOUR_MS
+from common.sessions import fold_session
 from serving.catalogue import Catalogue
 from serving.live import Live, SegmentList
 from serving.stores import VisitorRows
@@ -110,6 +111,22 @@ def interest_rows(events: Sequence[dict[str, Any]]) -> list[Any]:
     ]
 
 
+def activity_rows(events: Sequence[dict[str, Any]]) -> list[Any]:
+    """The speed layer's activity tiles of these events."""
+    group = GROUPS["activity"]
+    return [
+        SimpleNamespace(tile_start=t.start, n=t.n, **dict(zip(group.aggregates, t.values, strict=True)))
+        for tiles in fold(group, events).values()
+        for t in tiles.values()
+    ]
+
+
+def session_row(events: Sequence[dict[str, Any]]) -> Any:
+    """The speed layer's row of the session that these events are."""
+    session = fold_session(events)
+    return SimpleNamespace(**{name: getattr(session, name) for name in session.__struct_fields__})
+
+
 def live_with(catalogue: Catalogue | None, segments: Sequence[SegmentList] = (), generation: str = "g1") -> Live:
     """A version and a generation are live."""
     batch = Pointer(
@@ -140,6 +157,7 @@ class MemoryReads:
             self.before_read()
         known = self.rows.get(visitor_id, VisitorRows())
         names = {"profile": "batch.profile", "embeddings": "speed.user_embedding", "interest": "speed.tiles_interest"}
+        names |= {"activity": "speed.tiles_activity", "sessions": "speed.sessions"}
         given = {a: getattr(known, a) for a, call in names.items() if call in wanted and call not in self.away}
         return VisitorRows(**given, missing=tuple(call for call in wanted if call in self.away))
 

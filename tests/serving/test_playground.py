@@ -1,26 +1,17 @@
 """The playground in a real browser: a click on an item visibly changes the list."""
 
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from tests.browser import chromium
 from tests.serving.conftest import Shop
 
 pytestmark = pytest.mark.platform
 
 WAIT_MS = 30_000
-
-
-def chromium() -> str:
-    """Debian's browser; without it the test says what it needs."""
-    found = os.environ.get("DOVETAIL_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    if found is None:
-        pytest.skip("needs a browser: apt-get install chromium, or set DOVETAIL_CHROMIUM to one")
-    return found
 
 
 @pytest.fixture(scope="module")

@@ -89,6 +89,7 @@ def test_a_posted_click_moves_the_list_because_of_it(shop: Shop) -> None:
     assert profile["sessions"][0]["closed"] is False
     assert profile["segment"] == {"segment_id": 2, "segment": "Loyal Customers", "size": 2}
     assert profile["rfm"]["scores"] == "511"
+    assert "cart_abandoners" not in [rule["rule_segment"] for rule in profile["rules"]], "it ordered within the day"
 
 
 def test_a_device_becomes_known_with_its_first_click(shop: Shop) -> None:
@@ -109,6 +110,7 @@ def test_a_visitor_without_history_gets_the_segments_list(shop: Shop) -> None:
     assert answer["items"][0]["item_id"] == "toys.cars-0"
     segments = get(shop, f"/v1/users/{LURKER}/segments")
     assert [row["segment"] for row in segments["segments"]] == ["Loyal Customers"]
+    assert segments["rules"] == []
     get(shop, "/v1/users/nobody/segments", 404)
 
 

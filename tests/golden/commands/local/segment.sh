@@ -13,6 +13,8 @@ spark-submit \
   jobs/segment.py \
   --lake build/lake \
   --cut 2026-11-20T00:00:00Z \
+  --method kmeans \
   --k-min 3 \
   --k-max 6 \
+  --restarts 10 \
   --seed 42

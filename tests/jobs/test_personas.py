@@ -1,0 +1,148 @@
+"""Personas of a small shop: figures as a plain count has them, the override, the report; and how it looks."""
+
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+from common.contracts.events import SILVER_EVENTS
+from common.contracts.profiles import SEGMENT_VIEW, SEGMENTS
+from common.errors import ConfigError
+from common.features.windows import DAY_MS, HOUR_MS
+from common.personas import Basket, Persona, Share, from_json
+from jobs import personas
+from jobs.spark.persona_report import page
+from jobs.spark.schema import struct_type
+from jobs.spark.tables import Lake
+from tests.browser import chromium
+
+CUT = 20_000 * DAY_MS
+OVERRIDE = "- {segment: Newcomers, by: anna, when: 2026-11-18, why: Twelve interviews, set: {title: Gift Seekers}}\n"
+
+
+def events() -> list[dict]:
+    rows = []
+
+    def add(visitor: str, kind: str, days: int, hour: int, **more) -> None:
+        row = dict.fromkeys(SILVER_EVENTS.names)
+        at = CUT - days * DAY_MS + hour * HOUR_MS
+        row |= {"event_id": f"e{len(rows)}", "event_type": kind, "visitor_id": visitor, "event_ms": at, "ingest_ms": at}
+        row |= {"topic": "t", "partition": 0, "offset": len(rows), "late": False, "category": "tea", "item_id": "i"}
+        rows.append(row | {"device": "mobile", **more})
+
+    for days in (40, 30, 10, 100):
+        add("a", "purchase", days, 9, order_id=f"a{days}", line=1, price=10, quantity=2)
+    add("a", "view", 3, 9, category="cups", device=None, referrer="mail")
+    add("b", "purchase", 2, 20, order_id="b1", line=1, price=5, quantity=1)
+    add("b", "purchase", 2, 20, order_id="b1", line=2, price=5, quantity=3, category="cups")
+    add("nobody", "view", 2, 3)
+    return rows
+
+
+@pytest.fixture
+def lake(spark, tmp_path):
+    lake = Lake(spark, str(tmp_path / "lake"))
+    rows = [
+        {**r, "event_date": date(2024, 10, 4), "price": None if r["price"] is None else Decimal(r["price"])}
+        for r in events()
+    ]
+    silver = spark.createDataFrame([tuple(r[n] for n in SILVER_EVENTS.names) for r in rows], struct_type(SILVER_EVENTS))
+    lake.append("silver/events", silver)
+    members = [("a", CUT, 0, "Loyal Customers", 0.0), ("b", CUT, 4, "Newcomers", 0.0)]
+    lake.replace("gold/segments", spark.createDataFrame(members, struct_type(SEGMENTS)))
+    figures = '{"recency_days": 5.0, "frequency": 2.0, "monetary": 40.0}'
+    centroids = [(0, "Loyal Customers", 1, figures, None, None), (4, "Newcomers", 1, figures, None, None)]
+    lake.replace("gold/centroids", spark.createDataFrame(centroids, struct_type(SEGMENT_VIEW)))
+    return lake
+
+
+@pytest.mark.spark
+def test_cards_and_report_of_a_small_shop(lake, tmp_path):
+    overrides = tmp_path / "overrides.yaml"
+    overrides.write_text(OVERRIDE + OVERRIDE.replace("Newcomers", "Nobody"))
+    args = personas.Args(lake=lake.root, cut=CUT, overrides=str(overrides))
+    counts = personas.main(lake.spark, args)
+    report = Path(counts["report"])
+    assert (counts["personas"], counts["overridden"], counts["overrides_without_segment"]) == (2, 1, 1)
+    cards = {row["segment_id"]: from_json(row["card"]) for row in lake.read("gold/personas").collect()}
+
+    loyal = cards[0]
+    assert loyal.basket.orders_each == 3 and loyal.basket.value == 20 and loyal.basket.units == 2
+    assert loyal.churn_days == 19, "gaps of 10 and 20 days; that of 60 began before the days looked at"
+    # Three purchases of tea at weight 5, one view of cups; the other segment has 5 and 5.
+    assert [(c.name, c.share) for c in loyal.categories] == [("tea", 0.9375), ("cups", 0.0625)]
+    assert loyal.categories[0].lift == round(15 / 16 / (20 / 26), 2)
+    assert loyal.hours[9] == 1 and sum(loyal.hours) == 1
+    assert {d.name: d.share for d in loyal.devices} == {"mobile": 0.75, "unknown": 0.25}
+    assert {c.name: c.share for c in loyal.channels} == {"direct": 0.75, "mail": 0.25}
+    new = cards[4]
+    assert (new.title, new.overrides[0].by) == ("Gift Seekers", "anna")
+    assert (new.basket.value, new.basket.units, new.churn_days) == (20, 4, 10)
+
+    text = report.read_text()
+    assert "Gift Seekers" in text and "Twelve interviews" in text and "<script" not in text
+    before = text, sorted(map(str, lake.read("gold/personas").collect()))
+    personas.main(lake.spark, args)
+    assert (report.read_text(), sorted(map(str, lake.read("gold/personas").collect()))) == before
+
+
+def test_a_lake_that_is_no_path_needs_to_be_told_where_the_report_goes():
+    args = {"lake": "s3a://bucket/lake", "cut": CUT}
+    with pytest.raises(ConfigError, match="--report"):
+        personas.report_path(personas.Args(**args))
+    assert personas.report_path(personas.Args(**args, report="none")) is None
+    assert personas.report_path(personas.Args(**args, report="p.html")) == Path("p.html")
+
+
+def card(i: int, title: str) -> Persona:
+    return Persona(
+        segment_id=i,
+        segment=title,
+        title=title,
+        summary="What they are like.",
+        size=100 * (i + 1),
+        share=(i + 1) / 10,
+        recency_days=10.0 * 4**i,
+        frequency=4.0 - i,
+        monetary=2000.0 / 5**i,
+        categories=[Share("home.green_tea", 0.6, 1.4), Share("<b>cups</b>", 0.4, 0.8)],
+        basket=Basket(orders_each=2.0, value=1234.5, units=3.0),
+        hours=[0.0] * 18 + [0.5, 0.5] + [0.0] * 4,
+        weekdays=[0.1] * 5 + [0.25, 0.25],
+        devices=[Share("mobile", 1.0, 1.0)],
+        channels=[],
+        churn_days=20,
+        churn_trigger="No order for 20 days.",
+        action="Write.",
+        tone="Warm.",
+    )
+
+
+def test_the_report_reads_well_in_a_browser(tmp_path):
+    path = tmp_path / "personas.html"
+    path.write_text(page([card(i, f"Segment {i}") for i in range(4)], CUT, 90), encoding="utf-8")
+    faults: list[str] = []
+    asked: list[str] = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox", "--disable-gpu"])
+        view = browser.new_page(viewport={"width": 1280, "height": 900})
+        view.on("console", lambda message: faults.append(message.text))
+        view.on("request", lambda request: asked.append(request.url))
+        view.goto(path.as_uri())
+        cards = view.locator("article")
+        assert cards.count() == 4 and view.locator("svg").count() == 5
+        assert view.get_by_text("<b>cups</b>", exact=True).count() == 4, "told as it is, never as HTML"
+        boxes = [cards.nth(i).bounding_box() for i in range(4)]
+        assert all(box is not None and box["width"] > 400 and box["height"] > 400 for box in boxes)
+        assert view.locator("svg").first.bounding_box()["height"] > 200
+        view.screenshot(path=tmp_path / "personas.png", full_page=True)
+        view.set_viewport_size({"width": 390, "height": 800})
+        assert view.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        browser.close()
+    assert faults == [] and asked == [path.as_uri()]
+
+
+def test_no_segments_make_a_page_that_says_so():
+    assert "No segments yet" in page([], CUT, 90)

@@ -1,0 +1,22 @@
+spark-submit \
+  --master spark://spark.example:7077 \
+  --name 'dovetail prepare' \
+  --driver-memory 2g \
+  --deploy-mode client \
+  --executor-memory 4g \
+  --executor-cores 2 \
+  --total-executor-cores 4 \
+  --conf spark.pyspark.driver.python=python3 \
+  --conf spark.pyspark.python=python3 \
+  --jars build/jars/delta/delta-spark.jar,build/jars/delta/unitycatalog-client.jar \
+  --py-files dist/dovetail.zip \
+  jobs/prepare.py \
+  --lake /srv/dovetail/lake \
+  --cut 2026-11-20T00:00:00Z \
+  --name visits \
+  --table gold/sessions \
+  --min-max intent \
+  --z-score pages,items \
+  --one-hot device \
+  --target entry \
+  --label 'spend > 0'

@@ -9,6 +9,7 @@ docker/Dockerfile, started by docker/compose.yaml.
 
 import json
 import os
+import resource
 import secrets
 import shutil
 import subprocess
@@ -34,7 +35,15 @@ DEBIAN_TOOLS = ("podman", "buildah", "runc", "netavark", "aardvark-dns", "iptabl
 
 # Containers without an init system: crun refuses their cgroups, and limits above the outer ones are refused.
 PODMAN = ("--runtime", "runc", "--cgroup-manager=cgroupfs")
-PODMAN_RUN = ("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024")
+
+
+def podman_limits() -> list[str]:
+    """The limits of a container: those of this process. Threads of all containers count together, as one user's."""
+    words = []
+    for name, limit in (("nofile", resource.RLIMIT_NOFILE), ("nproc", resource.RLIMIT_NPROC)):
+        hard = resource.getrlimit(limit)[1]
+        words += ["--ulimit", f"{name}={hard}:{hard}"]
+    return words
 
 
 def say(line: str) -> None:
@@ -111,7 +120,7 @@ def wrapper() -> Path:
     """Return a program that is podman with the options that a machine without an init system needs."""
     path = BUILD / "podman"
     path.parent.mkdir(parents=True, exist_ok=True)
-    podman, run_options = shutil.which("podman"), " ".join(PODMAN_RUN)
+    podman, run_options = shutil.which("podman"), " ".join(podman_limits())
     path.write_text(
         "#!/bin/sh\n"
         f'case "$1" in\n  run|create) verb=$1; shift; exec {podman} {" ".join(PODMAN)} "$verb" {run_options} "$@";;\n'

@@ -1,6 +1,7 @@
 """Seconds for the 100 best of 8,000 items for 40,000 visitors, rank 64: MLlib's ``recommendForAllUsers`` over ours."""
 
 import sys
+from typing import Any
 
 import numpy as np
 from pyspark.ml.recommendation import ALSModel
@@ -35,7 +36,8 @@ def main() -> int:
     visitors = user_factors.select(
         "id", f.col("features").alias("vector"), f.lit(None).cast("array<int>").alias("left_out")
     )
-    java = spark._jvm.org.apache.spark.ml.recommendation.ALSModel("als", RANK, user_factors._jdf, item_factors._jdf)
+    jvm: Any = spark._jvm
+    java = jvm.org.apache.spark.ml.recommendation.ALSModel("als", RANK, user_factors._jdf, item_factors._jdf)
     java.setUserCol("id").setItemCol("item")
 
     def mllib(block_size: int) -> DataFrame:

@@ -31,6 +31,7 @@ from jobs import (
     rfm,
     segment,
     sessionize,
+    similar_items,
     train_als,
 )
 from jobs.spark.args import ARGUMENTS, CassandraArgs, JobArgs, Names, build
@@ -62,7 +63,8 @@ STEPS: tuple[Step, ...] = (
     Step(features.main, features.Args, ("dedup_events",)),
     Step(rfm.main, rfm.Args, ("dedup_events",)),
     Step(segment.main, segment.Args, ("rfm",)),
-    Step(recommend.main, recommend.Args, ("train_als",)),
+    Step(similar_items.main, similar_items.Args, ("dedup_events", "catalogue")),
+    Step(recommend.main, recommend.Args, ("train_als", "similar_items")),
     Step(parity.main, parity.Args, ("dedup_events",)),
     Step(publish.main, publish.Args, ("sessionize", "features", "segment", "recommend", "parity")),
 )

@@ -18,14 +18,14 @@ from pyspark.sql.pandas.types import to_arrow_schema
 from common.contracts.catalogue import ITEM_VIEW
 from common.contracts.profiles import PROFILE, SEGMENT_VIEW
 from common.embedding import HISTORY, ItemFactors, last_items, load_model, pack_history, pack_recommendations
-from common.errors import IncompleteInput
 from common.features.groups import GROUPS, FeatureGroup
 from common.features.tiles import BatchTiles, Tile, pack
 from common.features.windows import DAY_MS
 from jobs.spark.args import ARGUMENTS, CassandraArgs, JobArgs, cluster_spec
 from jobs.spark.before import events_before
+from jobs.spark.cuts import of_this_cut
 from jobs.spark.interactions import item_events
-from jobs.spark.models import newest_model
+from jobs.spark.models import model_of_lists
 from jobs.spark.run import run
 from jobs.spark.schema import conform, struct_type
 from jobs.spark.tables import Lake
@@ -205,20 +205,11 @@ def store(frame: DataFrame, table: Table, spec: ClusterSpec, timestamp: int) -> 
     return int(total[0] or 0) if total is not None else 0
 
 
-def of_this_cut(lake: Lake, table: str, cut_ms: int) -> DataFrame:
-    """A gold table that carries its cut; raises IncompleteInput where it was made for another one."""
-    frame = lake.read(table)
-    other = frame.where(f.col("cut_ms") != cut_ms).select("cut_ms").first()
-    if other is not None:
-        raise IncompleteInput(f"{table} was made for the cut {other['cut_ms']}, not {cut_ms}: run its job for this cut")
-    return frame
-
-
 def main(spark: SparkSession, args: Args) -> dict[str, Any]:
     """Fill a new version, check it, make it live, drop old ones."""
     lake = Lake(spark, args.lake)
     spec = cluster_spec(args)
-    folder, manifest = newest_model(args.lake, args.cut)
+    folder, manifest = model_of_lists(args.lake, lake.read("gold/items"))
     model = load_model(folder)
     shared = spark.sparkContext.broadcast(model)
     weighed = item_events(events_before(lake, args.cut), args.cut)

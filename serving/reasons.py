@@ -24,7 +24,7 @@ MAX_REASONS = 2
 
 
 class Reason(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One reason: ``kind`` is acted, known, interest, trending, segment or catalogue."""
+    """One reason: ``kind`` is acted, known, listed, interest, trending, segment or catalogue."""
 
     kind: str
     text: str
@@ -73,10 +73,12 @@ def explain(
     parts: Parts,
     shares: Contributions | None,
     last_action: dict[int, int],
+    from_list: bool = False,
 ) -> list[list[Reason]]:
     """The reasons of each chosen item, strongest first, at least one.
 
-    ``last_action`` maps an item index to the strongest event weight with which the visitor acted on it.
+    ``last_action`` maps an item index to the strongest event weight with which the visitor acted on it. ``from_list``
+    says that relevance is the batch list's, which blends several sources, so that no item of the history can be named.
     """
     model = catalogue.model
     total = parts.score
@@ -88,6 +90,8 @@ def explain(
         relevance = _share(parts.relevance[index], whole)
         if pull is not None and shares is not None and relevance >= MIN_SHARE:
             found.append(_acted(catalogue, index, pull[row], shares, relevance, last_action))
+        elif from_list and relevance >= MIN_SHARE:
+            found.append(Reason("listed", "From what you did before", relevance))
         interest = _share(parts.interest[index], whole)
         if interest >= MIN_SHARE:
             category = model.categories[index]

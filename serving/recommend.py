@@ -61,10 +61,11 @@ def recommend(
     listed = visitor.listed if visitor.list_model == catalogue.version else None
     segment = live.segments.get(visitor.segment_id) if visitor.segment_id is not None else None
     level = _level(visitor, shares, listed, bool(interest.any()), segment, popularity_scores)
+    from_list = level == "personal" and shares is None and listed is not None
     relevance = np.zeros(len(catalogue), dtype=np.float32)
     if level in ("personal", "session") and shares is not None:
         relevance = catalogue.model.factors @ shares.vector.astype(np.float32)
-    elif level == "personal" and listed is not None:
+    elif from_list and listed is not None:
         relevance[listed[0]] = listed[1]
     elif level == "segment" and segment is not None:
         relevance[segment.indexes] = segment.scores
@@ -75,7 +76,7 @@ def recommend(
     if level == "catalogue":
         return _catalogue(catalogue, visitor, weights, bought, n)
     ranked = rank(weights, parts, catalogue.category_of, n, bought, familiar)
-    reasons = explain(catalogue, ranked.indexes, parts, shares, actions)
+    reasons = explain(catalogue, ranked.indexes, parts, shares, actions, from_list)
     if level == "segment" and segment is not None:
         reasons = [_of_segment(segment, reason) for reason in reasons]
     items = [

@@ -1,4 +1,4 @@
-"""What is known of models: how well each ranks, and what tuning tried."""
+"""What models and their like are made of: how well each ranks, what tuning tried, which items are alike."""
 
 from common.contracts.core import DOUBLE, EPOCH_MS, INT, LONG, STRING, Contract, Field
 
@@ -42,5 +42,24 @@ TUNING_TRIALS = Contract(
         Field("ndcg", DOUBLE, doc="At 10, on the validation part; null where the fit failed"),
         Field("seconds", DOUBLE, nullable=False),
         Field("outcome", STRING, nullable=False, doc="ok, or the error's class"),
+    ),
+)
+
+SIMILAR_ITEMS = Contract(
+    name="similar_items",
+    version=1,
+    key=("item_id", "source", "near_id"),
+    doc="The items most like each, by source.",
+    fields=(
+        Field("item_id", STRING, nullable=False),
+        Field(
+            "source",
+            STRING,
+            nullable=False,
+            doc="cooccurrence: taken up by the same visitors; content: told alike",
+        ),
+        Field("near_id", STRING, nullable=False, doc="The item that is like it"),
+        Field("score", DOUBLE, nullable=False, doc="How much, on the source's own scale; above 0"),
+        Field("cut_ms", EPOCH_MS, nullable=False),
     ),
 )

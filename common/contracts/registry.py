@@ -5,7 +5,7 @@ from common.contracts.core import Contract
 from common.contracts.customers import CUSTOMERS, PERSON_LINKS, PERSONS, REVIEW_QUEUE
 from common.contracts.embedding import USER_EMBEDDING
 from common.contracts.events import BRONZE_EVENTS, EVENTS, QUARANTINED_EVENTS, REJECTIONS, SILVER_EVENTS
-from common.contracts.models import MODEL_METRICS, TUNING_TRIALS
+from common.contracts.models import MODEL_METRICS, SIMILAR_ITEMS, TUNING_TRIALS
 from common.contracts.operations import PARITY, POINTER, RUNS
 from common.contracts.preparation import FILLS, PREPARED
 from common.contracts.profiles import (
@@ -51,6 +51,7 @@ ALL: dict[str, Contract] = {
         RECOMMENDATIONS,
         MODEL_METRICS,
         TUNING_TRIALS,
+        SIMILAR_ITEMS,
         USER_EMBEDDING,
         TRIGGERS,
         RUNS,

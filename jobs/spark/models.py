@@ -1,10 +1,16 @@
-"""Where models are: a folder under the lake for each, found by the cut they were trained at."""
+"""Where models are: a folder under the lake for each; and which of them is live at a cut."""
 
+import json
+import os
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlparse
 
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as f
+
 from common.embedding import Manifest, read_manifest
-from common.errors import ConfigError, IncompleteInput
+from common.errors import ConfigError, ContractError, IncompleteInput
 
 
 def models_folder(lake: str) -> Path:
@@ -16,6 +22,25 @@ def models_folder(lake: str) -> Path:
     if where.scheme not in ("", "file"):
         raise ConfigError(f"models need a mounted path, and the lake is {where.scheme}://: give --lake as a path")
     return Path(where.path).absolute() / "models"
+
+
+_TRAINING_FILE = "metrics.json"
+
+
+def read_training(folder: Path) -> dict[str, Any] | None:
+    """What the run that trained the model counted; None where there is no whole model in the folder."""
+    try:
+        read_manifest(folder)
+        return json.loads((folder / _TRAINING_FILE).read_text(encoding="utf-8"))
+    except (ContractError, FileNotFoundError):
+        return None
+
+
+def write_training(folder: Path, counts: dict[str, Any]) -> None:
+    """Keep what a training counted: a model whose folder has it is whole."""
+    part = folder / f"{_TRAINING_FILE}.part"
+    part.write_text(json.dumps(counts, sort_keys=True), encoding="utf-8")
+    os.replace(part, folder / _TRAINING_FILE)
 
 
 def newest_model(lake: str, cut_ms: int) -> tuple[Path, Manifest]:
@@ -32,3 +57,17 @@ def newest_model(lake: str, cut_ms: int) -> tuple[Path, Manifest]:
         raise IncompleteInput(f"no model was trained up to the cut in {models_folder(lake)}: run train_als first")
     _, _, folder, manifest = max(found, key=lambda x: x[:2])
     return folder, manifest
+
+
+def model_named(lake: str, model_version: str) -> tuple[Path, Manifest]:
+    """The model of that version; raises ContractError where it is not there."""
+    folder = models_folder(lake) / model_version
+    return folder, read_manifest(folder)
+
+
+def model_of_lists(lake: str, items: DataFrame) -> tuple[Path, Manifest]:
+    """The model whose item indexes the lists of gold/items use; raises IncompleteInput where they name none."""
+    row = items.where(f.col("model_version").isNotNull()).select("model_version").first()
+    if row is None:
+        raise IncompleteInput("gold/items names no model: run recommend first")
+    return model_named(lake, row["model_version"])

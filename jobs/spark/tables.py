@@ -64,6 +64,7 @@ TABLES: dict[str, Table] = {
         Table("gold/fills", ALL["fills"], "impute"),
         Table("gold/recommendations", ALL["recommendations"], "recommend"),
         Table("gold/model_metrics", ALL["model_metrics"], "train_als"),
+        Table("gold/similar_items", ALL["similar_items"], "similar_items"),
         Table("gold/tuning_trials", ALL["tuning_trials"], "tune_als"),
         Table("gold/items", ALL["item_view"], "recommend"),
         Table("gold/parity", ALL["parity"], "parity"),

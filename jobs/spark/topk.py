@@ -69,7 +69,7 @@ def top_k(visitors: DataFrame, blocks: Sequence[Block], k: int, key: str = "visi
     def merge(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             if batch.num_rows:
-                yield to_batch(batch.column(0), merged(_padded(batch.column(1), batch.column(2)), k), key)
+                yield to_batch(batch.column(0), merged(padded(batch.column(1), batch.column(2)), k), key)
 
     return gathered.mapInArrow(merge, told)
 
@@ -101,7 +101,7 @@ def cells(lists: pa.ListArray) -> Cells:
     return Cells(np.repeat(np.arange(len(lists)), lengths), lists.flatten().to_numpy().astype(np.int64))
 
 
-def _padded(items: pa.ListArray, scores: pa.ListArray) -> Best:
+def padded(items: pa.ListArray, scores: pa.ListArray) -> Best:
     """Ragged lists as a matrix, filled up as in :class:`Best`."""
     where = cells(items)
     lengths = np.asarray(items.value_lengths())

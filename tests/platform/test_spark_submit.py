@@ -116,7 +116,7 @@ def test_each_job_runs_by_its_own_line(submitter, cluster_spec, tmp_path):
         counts: dict[str, dict] = {}
         for step in STEPS:
             overrides = ['job.arguments.kafka=""'] if step.name == "land" else []
-            overrides += ["job.arguments.tracking_uri=none"] if step.name == "train_als" else []
+            overrides += ["job.arguments.tracking_uri=none"] if step.name in ("train_als", "recommend") else []
             counts[step.name] = submitter.result(step.name, *overrides)
         pointer = read_pointer(session, "batch")
     finally:

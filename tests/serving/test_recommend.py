@@ -70,6 +70,18 @@ def test_history_becomes_a_personal_list_with_its_reasons(catalogue: Catalogue) 
     assert listed.sources == ["batch.model", "batch.profile", "popularity"]
 
 
+def test_a_list_without_a_known_history_claims_no_item_of_it(catalogue: Catalogue) -> None:
+    gone = [{**event, "item_id": f"gone-{n}"} for n, event in enumerate(TEA)]
+    blob = pack_recommendations(
+        [catalogue.model.index["toys.cars-3"], catalogue.model.index["toys.cars-1"]], [1.0, 0.9]
+    )
+    listed = ask(batch(catalogue, gone, recommendations=blob), live_with(catalogue))
+    assert listed.level == "personal"
+    assert listed.items[0].item_id == "toys.cars-3"
+    assert listed.items[0].reasons[0].kind == "listed"
+    assert listed.items[0].reasons[0].item_id is None
+
+
 def test_a_click_moves_scores_and_order(catalogue: Catalogue) -> None:
     live = live_with(catalogue)
     before = ask(batch(catalogue), live)

@@ -13,8 +13,11 @@ spark-submit \
   jobs/train_als.py \
   --lake build/lake \
   --cut 2026-11-20T00:00:00Z \
+  --mode implicit \
   --rank 32 \
   --iterations 10 \
   --reg 0.05 \
   --alpha 10.0 \
-  --seed 42
+  --seed 42 \
+  --least-test-users 200 \
+  --unjudged promote

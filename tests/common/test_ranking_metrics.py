@@ -1,0 +1,61 @@
+"""The figures of ranked lists against definitions written out one visitor and one place at a time."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common.ranking import Cells
+from common.ranking_metrics import NAMES, ranking_metrics
+
+ITEMS = 12
+shown = st.lists(st.integers(0, ITEMS - 1), unique=True, max_size=8)
+wanted = st.sets(st.integers(0, ITEMS - 1), min_size=1)
+visitors = st.lists(st.tuples(shown, wanted), min_size=1, max_size=6)
+
+
+def naive(rows: list[tuple[list[int], set[int]]], popularity: list[int], of: int, k: int) -> dict[str, float]:
+    figures: dict[str, list[float]] = {name: [] for name in ("precision", "recall", "ndcg", "map")}
+    places: list[int] = []
+    for full, relevant in rows:
+        listed = full[:k]
+        places += listed
+        found = [item for item in listed if item in relevant]
+        figures["precision"].append(len(found) / k)
+        figures["recall"].append(len(found) / len(relevant))
+        gain = sum(1 / math.log2(place + 1) for place, item in enumerate(listed, 1) if item in relevant)
+        figures["ndcg"].append(gain / sum(1 / math.log2(place + 1) for place in range(1, min(k, len(relevant)) + 1)))
+        at = [len(set(listed[:place]) & relevant) / place for place, i in enumerate(listed, 1) if i in relevant]
+        figures["map"].append(sum(at) / min(k, len(relevant)))
+    means = {name: sum(values) / len(rows) for name, values in figures.items()}
+    had = [max(1, n) for n in popularity]
+    of_relevant = [had[item] for _, relevant in rows for item in relevant]
+    means["coverage"] = len(set(places)) / ITEMS
+    means["novelty"] = sum(-math.log2(had[i] / of) for i in places) / len(places) if places else 0.0
+    mean_taken = sum(of_relevant) / len(of_relevant)
+    means["popularity_bias"] = sum(had[i] for i in places) / len(places) / mean_taken - 1 if places else 0.0
+    return means
+
+
+@given(visitors, st.lists(st.integers(0, 40), min_size=ITEMS, max_size=ITEMS), st.integers(1, 10))
+def test_the_figures_are_their_definitions(
+    rows: list[tuple[list[int], set[int]]], popularity: list[int], k: int
+) -> None:
+    lists = np.full((len(rows), 8), -1, np.int32)
+    for row, (listed, _) in enumerate(rows):
+        lists[row, : len(listed)] = listed
+    cells = [(row, item) for row, (_, relevant) in enumerate(rows) for item in sorted(relevant)]
+    relevant = Cells(np.array([r for r, _ in cells]), np.array([i for _, i in cells]))
+    measured = ranking_metrics(lists, relevant, np.array(popularity), 50, k)
+    expected = naive(rows, popularity, 50, k)
+    assert measured.users == len(rows)
+    for name in NAMES:
+        assert getattr(measured, name) == pytest.approx(expected[name], abs=1e-12), name
+
+
+def test_a_visitor_without_a_relevant_item_is_refused() -> None:
+    nobody = Cells(np.empty(0, np.int64), np.empty(0, np.int64))
+    with pytest.raises(ValueError, match="needs a list and a relevant item"):
+        ranking_metrics(np.zeros((1, 3), np.int32), nobody, np.ones(ITEMS), 5, 3)

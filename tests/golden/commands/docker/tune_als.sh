@@ -1,0 +1,29 @@
+spark-submit \
+  --master spark://spark-master:7077 \
+  --name 'dovetail tune_als' \
+  --driver-memory 1g \
+  --deploy-mode client \
+  --executor-memory 1g \
+  --executor-cores 2 \
+  --total-executor-cores 2 \
+  --conf spark.driver.bindAddress=0.0.0.0 \
+  --conf spark.driver.host=batch \
+  --conf spark.pyspark.driver.python=python3 \
+  --conf spark.pyspark.python=python3 \
+  --jars build/jars/delta/delta-spark.jar,build/jars/delta/unitycatalog-client.jar \
+  --py-files dist/dovetail.zip \
+  jobs/tune_als.py \
+  --lake /var/lib/dovetail/lake \
+  --cut 2026-11-20T00:00:00Z \
+  --trials 40 \
+  --patience 15 \
+  --search tpe \
+  --mode implicit \
+  --min-rank 8 \
+  --max-rank 96 \
+  --iterations 5,10,15 \
+  --min-reg 0.005 \
+  --max-reg 1.0 \
+  --min-alpha 0.05 \
+  --max-alpha 50.0 \
+  --seed 42

@@ -1,0 +1,27 @@
+spark-submit \
+  --master 'local[2]' \
+  --name 'dovetail tune_als' \
+  --driver-memory 2g \
+  --conf spark.driver.bindAddress=127.0.0.1 \
+  --conf spark.driver.host=127.0.0.1 \
+  --conf spark.pyspark.driver.python=python3 \
+  --conf spark.pyspark.python=python3 \
+  --conf spark.sql.shuffle.partitions=2 \
+  --conf spark.ui.enabled=false \
+  --jars build/jars/delta/delta-spark.jar,build/jars/delta/unitycatalog-client.jar \
+  --py-files dist/dovetail.zip \
+  jobs/tune_als.py \
+  --lake build/lake \
+  --cut 2026-11-20T00:00:00Z \
+  --trials 40 \
+  --patience 15 \
+  --search tpe \
+  --mode implicit \
+  --min-rank 8 \
+  --max-rank 96 \
+  --iterations 5,10,15 \
+  --min-reg 0.005 \
+  --max-reg 1.0 \
+  --min-alpha 0.05 \
+  --max-alpha 50.0 \
+  --seed 42

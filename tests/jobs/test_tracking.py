@@ -1,0 +1,67 @@
+"""The registry in MLflow: one champion, what was live before, and a way back."""
+
+import pytest
+
+from common.embedding import write_model
+from common.errors import ConfigError, IncompleteInput
+from jobs.spark.models import models_folder
+from jobs.spark.tracking import live_model, open_tracking
+
+
+@pytest.fixture
+def lake(tmp_path):
+    """A lake with three models of cuts 10, 20 and 30."""
+    import numpy as np
+
+    for version, cut in (("a", 10), ("b", 20), ("c", 30)):
+        write_model(
+            models_folder(str(tmp_path)) / version,
+            model_version=version,
+            cut_ms=cut,
+            alpha=1,
+            reg=0.1,
+            item_ids=["i"],
+            factors=np.ones((1, 2)),
+            categories=["c"],
+            titles=["t"],
+            prices=[None],
+        )
+    return str(tmp_path)
+
+
+def test_promotion_rollback_and_what_was_live_when(lake):
+    def live(cut: int) -> str:
+        return live_model(lake, "", cut)[1].model_version
+
+    tracking = open_tracking(lake, "")
+    assert tracking is not None and tracking.versions() == []
+    with pytest.raises(IncompleteInput, match="no model is live up to the cut; none is trained"):
+        live(50)
+    for version, cut in (("a", 10), ("b", 20), ("c", 30)):
+        folder = models_folder(lake) / version
+        tags = {"model_version": version}
+        run_id = tracking.log(version, tags, {"rank": 2}, {"ndcg": 0.1}, folder=folder)
+        assert tracking.log(version, tags, {"rank": 2}, {"ndcg": 0.1}, folder=folder) == run_id
+        assert tracking.register(version, cut, folder, run_id) == tracking.register(version, cut, folder, run_id)
+    tracking.decide("a", "worse", promote=False)
+    with pytest.raises(IncompleteInput, match="was held back: worse"):
+        live(10)
+    tracking.decide("a", "better", promote=True)
+    tracking.decide("b", "better", promote=True)
+    tracking.decide("c", "worse", promote=False)
+    assert [live(cut) for cut in (10, 19, 20, 50)] == ["a", "a", "b", "b"]
+    assert [(v.model_version, v.live) for v in tracking.versions()] == [("c", False), ("b", True), ("a", False)]
+    assert tracking.rollback().model_version == live(50) == "a"
+    with pytest.raises(ConfigError, match="nothing to go back to"):
+        tracking.rollback()
+    tracking.decide("c", "asked for", promote=True)
+    assert (live(50), live(29)) == ("c", "a")
+    assert tracking.rollback().model_version == "a"
+    assert next(v.verdict for v in tracking.versions() if v.model_version == "c") == "rolled back"
+    with pytest.raises(ConfigError, match="there is no model 'x'; the newest are: c, b, a"):
+        tracking.decide("x", "asked for", promote=True)
+
+
+def test_where_no_track_is_kept_the_newest_model_is_live(lake):
+    assert open_tracking(lake, "none") is None
+    assert [live_model(lake, "none", cut)[1].model_version for cut in (15, 40)] == ["a", "c"]

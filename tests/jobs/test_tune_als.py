@@ -1,0 +1,37 @@
+"""Tuning over the small shop: a study ended half-way is taken up where it was."""
+
+import pytest
+
+from jobs import tune_als
+from jobs.spark.tracking import open_tracking
+from tests.jobs.small_shop import CUT_MS
+
+pytestmark = [pytest.mark.spark, pytest.mark.timeout(900)]
+
+
+def test_a_study_is_taken_up_again_and_then_done(built, tmp_path):
+    tracking_uri = f"sqlite:///{tmp_path}/mlflow.db"
+
+    def run(trials: int) -> dict:
+        args = tune_als.Args(
+            lake=built.lake.root,
+            cut=CUT_MS,
+            trials=trials,
+            startup=1,
+            min_rank=2,
+            max_rank=5,
+            iterations=("1", "2"),
+            tracking_uri=tracking_uri,
+        )
+        return tune_als.main(built.spark, args)
+
+    first, second, third = run(1), run(2), run(2)
+    assert (first["trials"], second["trials"], third["trials"]) == (1, 2, 2)
+    assert (first["resumed"], second["resumed"], third["resumed"]) == (0, 1, 2)
+    assert second == third | {"resumed": 1}
+    rows = built.lake.read("gold/tuning_trials").orderBy("trial").collect()
+    assert [(row["study"], row["trial"], row["outcome"]) for row in rows] == [(first["study"], n, "ok") for n in (0, 1)]
+    assert max(row["ndcg"] for row in rows) == second["ndcg"]
+    tracking = open_tracking(built.lake.root, tracking_uri)
+    assert tracking is not None
+    assert sorted(tracking.runs(study=first["study"], kind="trial")) == ["trial 0", "trial 1"]

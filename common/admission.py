@@ -182,7 +182,8 @@ class Policy:
     def pseudonym(self, kind: str, raw_id: str) -> str:
         """The pseudonym of a raw id: the key id and 128 bits of HMAC-SHA-256 over ``kind:id`` in hex.
 
-        ``kind`` is ``"user"`` or ``"anonymous"``, so that equal texts of the two kinds stay apart.
+        ``kind`` is ``"user"`` or ``"anonymous"``, of a customer's contacts ``"email"`` or ``"phone"``, so that equal
+        texts of two kinds stay apart.
         """
         known = self._pseudonyms.get((kind, raw_id))
         if known is not None:

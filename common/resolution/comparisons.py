@@ -158,12 +158,19 @@ def crossing_levels(first: Texts, second: Texts, other_first: Texts, other_secon
 
 def birth_levels(left: Texts, right: Texts) -> Levels:
     """Levels of birth dates as digits ``yyyymmdd``, which need be no dates: typing errors make days that are not."""
-    distance = edits(left, right, 2)
-    levels = np.choose(distance, (5, 3, 2, 1))
-    at = np.flatnonzero((distance > 0) & _known(left, right))
-    swapped = np.array([a[:4] + a[6:8] + a[4:6] == b for a, b in zip(left[at], right[at], strict=True)], bool)
-    levels[at[swapped]] = 4
-    return np.where(_known(left, right), levels, 0)
+    known = _known(left, right)
+    levels = np.choose(edits(left, right, 2), (5, 3, 2, 1))
+    one, other = _digits(left), _digits(right)
+    swapped = (one[:, _DAY_MONTH] == other).all(axis=1) & (levels < 5)
+    return np.where(known, np.where(swapped, 4, levels), 0)
+
+
+_DAY_MONTH = (0, 1, 2, 3, 6, 7, 4, 5, 8)
+
+
+def _digits(dates: Texts) -> NDArray[np.uint32]:
+    """The first nine characters of each text as code points (n, 9), zeros behind its end: eight are a date."""
+    return dates.astype("U9").view(np.uint32).reshape(len(dates), 9)
 
 
 def code_levels(left: Texts, right: Texts) -> Levels:

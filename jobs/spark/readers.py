@@ -112,10 +112,15 @@ def read(spark: SparkSession, kind: str, source: Source) -> DataFrame:
     Raises MissingRequirement where there is no such file, ContractError where a column is missing, ConfigError
     where the mapping is at fault.
     """
+    require_file(spark, source)
+    return READERS[kind](spark, source)
+
+
+def require_file(spark: SparkSession, source: Source) -> None:
+    """Raise MissingRequirement where the source's path leads nowhere."""
     path = spark.sparkContext._jvm.org.apache.hadoop.fs.Path(source.path)  # type: ignore[union-attr]
     if not path.getFileSystem(spark.sparkContext._jsc.hadoopConfiguration()).exists(path):
         raise MissingRequirement(f"there is no file {source.path}: correct --path")
-    return READERS[kind](spark, source)
 
 
 # Rows and their numbers
@@ -348,15 +353,8 @@ def events(spark: SparkSession, source: Source) -> DataFrame:
 def mapping(spark: SparkSession, source: Source) -> DataFrame:
     """CSV, JSON lines or Parquet by a mapping file (YAML or JSON): see docs/batch.md."""
     declared = load_mapping(source.mapping)
-    wanted = sorted({m.column for m in declared.values() if m.column} | set(_spec(source.mapping).properties))
     spec = _spec(source.mapping)
-    if spec.format == "csv":
-        frame = _csv(spark, source.path, spec.options)
-    elif spec.format == "json":
-        frame = _json(spark, source.path, wanted)
-    else:
-        frame = _parquet(spark, source.path)
-    _require(frame, source.path, wanted)
+    frame = _mapped_file(spark, source, declared)
     own = [name for name in frame.columns if name not in ("offset", "_modified", _SOURCE, _CORRUPT)]
     hashed = _all_columns_hash(own)
     fields: dict[str, Column] = {"event_id": hashed, "source": f.lit("mapping")}
@@ -371,6 +369,43 @@ def mapping(spark: SparkSession, source: Source) -> DataFrame:
     pairs = [x for name in spec.properties for x in (f.lit(name), f.col(f"`{name}`").cast("string"))]
     properties = f.create_map(*pairs) if pairs else None
     return _raw(frame, fields, hashed, source.shift_days, properties)
+
+
+def mapped_text(
+    spark: SparkSession, source: Source, declared: Mapping[str, FieldMapping], times: Sequence[str]
+) -> DataFrame:
+    """The rows of a mapped file that holds no events: each declared field as text, ``times`` in epoch milliseconds.
+
+    Beside them ``offset``, ``raw`` (the row as it came), ``modified_ms`` (the file's) and ``unread``: whether the row,
+    or a time in it, can't be read. Raises as :func:`read` does.
+    """
+    frame = _mapped_file(spark, source, declared)
+    cells, unread = {}, f.col(_CORRUPT)
+    for name, how in declared.items():
+        value = _mapped(how)
+        cells[name] = _event_time(value, how.time) if name in times else value.cast("string")
+        unread = unread | (value.isNotNull() & cells[name].isNull())
+    return frame.select(
+        "offset",
+        f.col(_SOURCE).alias("raw"),
+        f.col("_modified").alias("modified_ms"),
+        unread.alias("unread"),
+        *(cell.alias(name) for name, cell in cells.items()),
+    )
+
+
+def _mapped_file(spark: SparkSession, source: Source, declared: Mapping[str, FieldMapping]) -> DataFrame:
+    """The rows of a mapping file's source, with every column that the mapping names."""
+    spec = _spec(source.mapping)
+    wanted = sorted({m.column for m in declared.values() if m.column} | set(spec.properties))
+    if spec.format == "csv":
+        frame = _csv(spark, source.path, spec.options)
+    elif spec.format == "json":
+        frame = _json(spark, source.path, wanted)
+    else:
+        frame = _parquet(spark, source.path)
+    _require(frame, source.path, wanted)
+    return frame
 
 
 def _mapped(how: FieldMapping) -> Column:
@@ -404,7 +439,7 @@ def _wire_type(value: Column, kind: Kind) -> Column:
 
 def _spec(path: str) -> MappingFile:
     if not path:
-        raise ConfigError("--format mapping needs --mapping FILE: a YAML or JSON file, see docs/batch.md")
+        raise ConfigError("a mapping needs --mapping FILE: a YAML or JSON file, see docs/batch.md")
     if not Path(path).is_file():
         raise MissingRequirement(f"there is no mapping file {path}: correct --mapping")
     try:
@@ -415,20 +450,23 @@ def _spec(path: str) -> MappingFile:
         raise ConfigError(f"mapping file {path}: {'; '.join(faults) or 'not YAML'}") from None
 
 
-def load_mapping(path: str) -> dict[str, FieldMapping]:
+def load_mapping(
+    path: str,
+    known: Sequence[str] = WIRE_FIELDS,
+    needed: Sequence[str] = ("event_type", "event_ms"),
+    of: str = "an event",
+) -> dict[str, FieldMapping]:
     """The fields of a mapping file; raises ConfigError in one line that names the fault."""
     spec = _spec(path)
     fields = {}
     for name, how in spec.fields.items():
-        if name not in WIRE_FIELDS or name == "properties":
-            raise ConfigError(
-                f"mapping file {path}: {name} is not a field of an event; known are {', '.join(WIRE_FIELDS)}"
-            )
+        if name not in known or name == "properties":
+            raise ConfigError(f"mapping file {path}: {name} is not a field of {of}; known are {', '.join(known)}")
         found = FieldMapping(column=how) if isinstance(how, str) else how
         if sum(x is not None for x in (found.column, found.value, found.sql)) != 1:
             raise ConfigError(f"mapping file {path}: {name} needs one of column, value and sql")
         fields[name] = found
-    for name in ("event_type", "event_ms"):
+    for name in needed:
         if name not in fields:
             raise ConfigError(f"mapping file {path}: {name} is not mapped")
     return fields

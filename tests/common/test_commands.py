@@ -19,7 +19,14 @@ JOBS = config.jobs(CONF)
 ENVIRONMENTS = config.environments(CONF)
 
 # What a run gives; everything else stands in the files.
-GIVEN = {"import_events": ["job.arguments.format=rees46", "job.arguments.path=history.csv"]}
+GIVEN = {
+    "import_events": ["job.arguments.format=rees46", "job.arguments.path=history.csv"],
+    "import_customers": [
+        "job.arguments.path=customers.csv",
+        "job.arguments.mapping=customers.yaml",
+        "job.arguments.dataset=shop",
+    ],
+}
 
 
 def resolve(env: str, job: str) -> config.Config:

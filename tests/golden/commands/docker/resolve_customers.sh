@@ -1,0 +1,24 @@
+spark-submit \
+  --master spark://spark-master:7077 \
+  --name 'dovetail resolve_customers' \
+  --driver-memory 1g \
+  --deploy-mode client \
+  --executor-memory 1g \
+  --executor-cores 2 \
+  --total-executor-cores 2 \
+  --conf spark.driver.bindAddress=0.0.0.0 \
+  --conf spark.driver.host=batch \
+  --conf spark.pyspark.driver.python=python3 \
+  --conf spark.pyspark.python=python3 \
+  --jars build/jars/delta/delta-spark.jar,build/jars/delta/unitycatalog-client.jar \
+  --py-files dist/dovetail.zip \
+  jobs/resolve_customers.py \
+  --lake /var/lib/dovetail/lake \
+  --match 0.7 \
+  --review 0.1 \
+  --window 50 \
+  --lsh-bands 4 \
+  --lsh-rows 5 \
+  --random-pairs 500000 \
+  --largest 50 \
+  --seed 42

@@ -1,0 +1,19 @@
+spark-submit \
+  --master 'local[2]' \
+  --name 'dovetail import_customers' \
+  --driver-memory 1g \
+  --conf spark.driver.bindAddress=127.0.0.1 \
+  --conf spark.driver.host=127.0.0.1 \
+  --conf spark.pyspark.driver.python=python3 \
+  --conf spark.pyspark.python=python3 \
+  --conf spark.sql.shuffle.partitions=2 \
+  --conf spark.ui.enabled=false \
+  --jars build/jars/delta/delta-spark.jar,build/jars/delta/unitycatalog-client.jar \
+  --py-files dist/dovetail.zip \
+  jobs/import_customers.py \
+  --lake build/lake \
+  --path customers.csv \
+  --mapping customers.yaml \
+  --dataset shop \
+  --pseudonym-key-env DOVETAIL_PSEUDONYM_KEY \
+  --pseudonym-key-id k1

@@ -1,0 +1,22 @@
+spark-submit \
+  --master 'local[2]' \
+  --name 'dovetail resolve_customers' \
+  --driver-memory 2g \
+  --conf spark.driver.bindAddress=127.0.0.1 \
+  --conf spark.driver.host=127.0.0.1 \
+  --conf spark.pyspark.driver.python=python3 \
+  --conf spark.pyspark.python=python3 \
+  --conf spark.sql.shuffle.partitions=2 \
+  --conf spark.ui.enabled=false \
+  --jars build/jars/delta/delta-spark.jar,build/jars/delta/unitycatalog-client.jar \
+  --py-files dist/dovetail.zip \
+  jobs/resolve_customers.py \
+  --lake build/lake \
+  --match 0.7 \
+  --review 0.1 \
+  --window 50 \
+  --lsh-bands 4 \
+  --lsh-rows 5 \
+  --random-pairs 500000 \
+  --largest 50 \
+  --seed 42

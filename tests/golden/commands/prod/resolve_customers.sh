@@ -1,0 +1,22 @@
+spark-submit \
+  --master spark://spark.example:7077 \
+  --name 'dovetail resolve_customers' \
+  --driver-memory 8g \
+  --deploy-mode client \
+  --executor-memory 16g \
+  --executor-cores 4 \
+  --total-executor-cores 32 \
+  --conf spark.pyspark.driver.python=python3 \
+  --conf spark.pyspark.python=python3 \
+  --jars build/jars/delta/delta-spark.jar,build/jars/delta/unitycatalog-client.jar \
+  --py-files dist/dovetail.zip \
+  jobs/resolve_customers.py \
+  --lake /srv/dovetail/lake \
+  --match 0.7 \
+  --review 0.1 \
+  --window 50 \
+  --lsh-bands 4 \
+  --lsh-rows 5 \
+  --random-pairs 500000 \
+  --largest 50 \
+  --seed 42

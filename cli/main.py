@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "views": ("cli.views", "List batch versions and speed generations, and which is live."),
     "live": ("cli.views", "Make a generation of the speed views live."),
     "rollback": ("cli.views", "Make the batch version before the live one live again."),
+    "stream": ("cli.stream", "Say what streams run; stop, resume or rescale one with its state."),
     "models": ("cli.models", "List the models, promote one, or go back to the one before."),
     "nightly": ("cli.jobs", "Run the nightly chain of batch jobs."),
     "submit": ("cli.jobs", "Run a job where the configuration says."),

@@ -249,7 +249,8 @@ def arguments(given: argparse.Namespace, generation: str, created_ms: int) -> Ar
         ),
         settings=Settings(
             parallelism=given.parallelism,
-            checkpoints=given.checkpoints,
+            # a folder for each generation, so that its newest state is found
+            checkpoints=given.checkpoints and f"{given.checkpoints.rstrip('/')}/{generation}",
             checkpoint_interval_ms=given.checkpoint_interval or None,
             state_ttl_ms=given.state_ttl,
             state_backend=given.state_backend,
@@ -258,7 +259,7 @@ def arguments(given: argparse.Namespace, generation: str, created_ms: int) -> Ar
             arrow_batch=given.arrow_batch,
             restart_attempts=given.restart_attempts,
             restart_delay_ms=given.restart_delay,
-            job_name=f"dovetail-speed-{generation}",
+            job_name=f"{given.keyspace}-speed-{generation}",
             jars=tuple(jar for jar in given.jars.split(",") if jar),
             overrides=overrides,
         ),

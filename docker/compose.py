@@ -35,14 +35,17 @@ DEBIAN_TOOLS = ("podman", "buildah", "runc", "netavark", "aardvark-dns", "iptabl
 
 # Containers without an init system: crun refuses their cgroups, and limits above the outer ones are refused.
 PODMAN = ("--runtime", "runc", "--cgroup-manager=cgroupfs")
+ENOUGH = 8192
+"""Threads and open files of all containers together; podman lowers its own limits, so a machine's may be too many."""
 
 
 def podman_limits() -> list[str]:
-    """The limits of a container: those of this process. Threads of all containers count together, as one user's."""
+    """The limits of a container, never above this process's own; threads of all containers count together."""
     words = []
     for name, limit in (("nofile", resource.RLIMIT_NOFILE), ("nproc", resource.RLIMIT_NPROC)):
         hard = resource.getrlimit(limit)[1]
-        words += ["--ulimit", f"{name}={hard}:{hard}"]
+        most = ENOUGH if hard == resource.RLIM_INFINITY else min(hard, ENOUGH)
+        words += ["--ulimit", f"{name}={most}:{most}"]
     return words
 
 

@@ -69,16 +69,24 @@ class LastItem(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One session as the speed layer knows it; ``closed`` is false while it is provisional."""
+    """One session as the speed layer knows it; ``closed`` is false while it is provisional.
+
+    ``pages`` is its depth; ``path`` the items of its events in order, as far as the merged history reaches, an item
+    that follows itself once; ``intent`` is defined in common/sessions.py.
+    """
 
     session_start: int
     session_end: int
+    duration_ms: int
     events: int
     pages: int
     items: int
     categories: int
     spend: str
     intent: int
+    entry: str | None
+    exit: str | None
+    path: list[str]
     closed: bool
 
 
@@ -106,6 +114,14 @@ class Rfm(msgspec.Struct, frozen=True, kw_only=True):
     scores: str | None
 
 
+class LiveFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """Recency, frequency, monetary now: batch's figures and what speed has seen beside (common/rfm.py)."""
+
+    recency_days: int
+    frequency: int
+    monetary: str
+
+
 class Profile(Basis, frozen=True, kw_only=True):
     """Everything both layers know of a visitor, merged. ``features`` by group-free name and window; sums as text."""
 
@@ -113,7 +129,9 @@ class Profile(Basis, frozen=True, kw_only=True):
     features: dict[str, dict[str, Any]]
     interests: list[dict[str, Any]]
     rfm: Rfm | None
+    live_rfm: LiveFigures | None
     segment: Segment | None
+    live_segment: Segment | None
     rules: list[Rule]
     sessions: list[SessionRow]
     sessions_before_cut: int | None

@@ -20,6 +20,7 @@ from common.embedding import load_model, unpack_recommendations
 from common.errors import ContractError, DovetailError
 from common.features.windows import horizon_start
 from common.log import event, get
+from common.rfm import Centroid, read_centroid
 from serving.catalogue import Catalogue
 from views.pointer import BATCH as BATCH_POINTER
 from views.pointer import SPEED as SPEED_POINTER
@@ -41,13 +42,14 @@ log = get("serving")
 
 @dataclass(frozen=True)
 class SegmentList:
-    """A segment and its own ranked list, as indexes and scores of the live model."""
+    """A segment and its own ranked list, as indexes and scores of the live model; and where its centre lies."""
 
     segment_id: int
     segment: str
     size: int
     indexes: NDArray[np.int32]
     scores: NDArray[np.float32]
+    centroid: Centroid | None = None
 
 
 @dataclass(frozen=True)
@@ -191,7 +193,9 @@ class LiveViews:
             indexes, scores = np.empty(0, np.int32), np.empty(0, np.float32)
             if row["recommendations"] and catalogue and row["model_version"] == catalogue.version:
                 indexes, scores = unpack_recommendations(row["recommendations"])
-            found[row["segment_id"]] = SegmentList(row["segment_id"], row["segment"], row["size"], indexes, scores)
+            found[row["segment_id"]] = SegmentList(
+                row["segment_id"], row["segment"], row["size"], indexes, scores, read_centroid(row["centroid"])
+            )
         return found
 
 

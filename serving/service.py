@@ -9,12 +9,14 @@ import numpy as np
 from common.admission import Policy
 from common.embedding import unpack_recommendations
 from common.errors import ContractError
+from common.rfm import LiveRfm
 from serving.answers import (
     Age,
     Basis,
     Item,
     ItemList,
     LastItem,
+    LiveFigures,
     Profile,
     Recommendations,
     Rfm,
@@ -42,7 +44,17 @@ from serving.stores import (
     VisitorReads,
     VisitorRows,
 )
-from serving.visitor import FOR_RULES, Visitor, batch_tiles, feature_windows, held_rules, merge_visitor, now_ms
+from serving.visitor import (
+    FOR_RULES,
+    Visitor,
+    batch_tiles,
+    feature_windows,
+    held_rules,
+    merge_visitor,
+    now_ms,
+    rfm_now,
+    session_path,
+)
 from views.errors import ViewMissing
 
 
@@ -94,9 +106,9 @@ class Service:
         at = now_ms()
         visitor = merge_visitor(rows, live, at)
         self._require_known(rows)
-        features = feature_windows(
-            live, batch_tiles(rows.profile), {"activity": rows.activity, "pulse": rows.pulse}, at
-        )
+        tiles = batch_tiles(rows.profile)
+        features = feature_windows(live, tiles, {"activity": rows.activity, "pulse": rows.pulse}, at)
+        figures, segment_id = rfm_now(live, rows.profile, tiles, rows.activity, at)
         sources = [PROFILE] if visitor.has_profile else []
         of_speed = {
             EMBEDDING: rows.embeddings,
@@ -115,9 +127,11 @@ class Service:
                 for category, mass in sorted(visitor.interests.items(), key=lambda pair: (-pair[1], pair[0]))
             ],
             rfm=_rfm(rows.profile),
+            live_rfm=_figures(figures),
             segment=_segment(live, rows.profile),
+            live_segment=_listed(live, segment_id),
             rules=_rules(live, rows, at),
-            sessions=[_session(row) for row in rows.sessions],
+            sessions=[_session(row, visitor) for row in rows.sessions],
             sessions_before_cut=rows.profile.sessions if rows.profile else None,
             last_items=_last_items(live.catalogue, visitor),
         )
@@ -280,16 +294,33 @@ def _rules(live: Live, rows: VisitorRows, at_ms: int) -> list[Rule]:
     return [Rule(rule_segment=rule.name, title=rule.title) for rule in held]
 
 
-def _session(row: Any) -> SessionRow:
+def _figures(rfm: LiveRfm | None) -> LiveFigures | None:
+    if rfm is None:
+        return None
+    return LiveFigures(recency_days=rfm.recency_days, frequency=rfm.frequency, monetary=str(rfm.monetary))
+
+
+def _listed(live: Live, segment_id: int | None) -> Segment | None:
+    if segment_id is None:
+        return None
+    known = live.segments[segment_id]
+    return Segment(segment_id=segment_id, segment=known.segment, size=known.size)
+
+
+def _session(row: Any, visitor: Visitor) -> SessionRow:
     return SessionRow(
         session_start=row.session_start,
         session_end=row.session_end,
+        duration_ms=row.session_end - row.session_start,
         events=row.events or 0,
         pages=row.pages or 0,
         items=row.items or 0,
         categories=row.categories or 0,
         spend=str(row.spend or 0),
         intent=row.intent or 0,
+        entry=row.entry,
+        exit=row.exit,
+        path=session_path(visitor, row.session_start, row.session_end),
         closed=bool(row.closed),
     )
 

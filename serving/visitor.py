@@ -14,6 +14,7 @@ from common.features.groups import GROUPS, FeatureGroup
 from common.features.tiles import BatchTiles, Tile, unpack
 from common.features.windows import HOUR_MS
 from common.merge import Merged, answer, merge_tiles
+from common.rfm import LiveRfm, live_rfm, live_segment
 from common.segments import RULES, RuleSegment, rule_segments, visitor_values
 from serving.live import Live
 from serving.stores import PULSE_WINDOW, VisitorRows
@@ -137,6 +138,28 @@ def held_rules(
     merged = merged_group(GROUPS["activity"], batch, activity, live)
     rows = [{name: getattr(row, name) for name in SESSIONS.names} for row in sessions]
     return [RULES[name] for name in rule_segments(visitor_values(merged, rows, at_ms))]
+
+
+def rfm_now(
+    live: Live, profile: Any, batch: Mapping[str, BatchTiles], activity: Sequence[Any], at_ms: int
+) -> tuple[LiveRfm | None, int | None]:
+    """A visitor's figures at ``at_ms`` and the id of the segment that they lie in; nothing without a live cut."""
+    if live.cut_ms is None:
+        return None, None
+    group = GROUPS["activity"]
+    speed = [speed_tile(group, row) for row in activity]
+    frequency, monetary = (profile.frequency, profile.monetary) if profile is not None else (None, None)
+    figures = live_rfm(frequency, monetary, batch.get("activity"), speed, live.cut_ms, at_ms)
+    if figures is None:
+        return None, None
+    centroids = {i: segment.centroid for i, segment in live.segments.items() if segment.centroid is not None}
+    return figures, live_segment(figures, centroids, profile.segment_id if profile is not None else None)
+
+
+def session_path(visitor: Visitor, start_ms: int, end_ms: int) -> list[str]:
+    """The items of a visitor's merged history between two instants, inclusive, in order; repeats in a row once."""
+    items = [entry.item_id for entry in visitor.history if start_ms <= entry.event_ms <= end_ms]
+    return [item for item, before in zip(items, [None, *items], strict=False) if item != before]
 
 
 def _plain(value: Any) -> Any:

@@ -102,7 +102,9 @@ SEGMENT_VIEW = Contract(
         Field("segment_id", INT, nullable=False),
         Field("segment", STRING, nullable=False),
         Field("size", LONG, nullable=False, doc="Visitors"),
-        Field("centroid", STRING, nullable=False, doc="JSON: recency_days, frequency, monetary at the centre"),
+        Field(
+            "centroid", STRING, nullable=False, doc="JSON: recency_days, frequency, monetary of the centre; deviation"
+        ),
         Field("recommendations", BYTES, doc="Packed list (common.embedding.pack_recommendations)"),
         Field("model_version", STRING),
     ),

@@ -90,6 +90,8 @@ def test_a_posted_click_moves_the_list_because_of_it(shop: Shop) -> None:
     assert profile["segment"] == {"segment_id": 2, "segment": "Loyal Customers", "size": 2}
     assert profile["rfm"]["scores"] == "511"
     assert "cart_abandoners" not in [rule["rule_segment"] for rule in profile["rules"]], "it ordered within the day"
+    assert profile["live_rfm"] == {"recency_days": 0, "frequency": 1, "monetary": "15.0000"}
+    assert "cups.large-1" in profile["sessions"][0]["path"]
 
 
 def test_a_device_becomes_known_with_its_first_click(shop: Shop) -> None:

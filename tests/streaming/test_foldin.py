@@ -1,5 +1,6 @@
 """The embedding rows follow the live model."""
 
+import random
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,9 @@ import pytest
 from common.embedding import HISTORY, HistoryEntry, fold_in, last_items, load_model, unpack_history, write_model
 from common.errors import ContractError
 from streaming.foldin import Embedder
+from tests.streaming.oracle import MemoryViews
 from views.pointer import Pointer
+from views.speed import SpeedRows
 
 EVENTS = [HistoryEntry(f"i{i % 7}", 1 + i % 3, 1_000 + i * 37 % 50, f"e{i}") for i in range(60)]
 
@@ -82,6 +85,27 @@ def test_the_pointer_moves_and_the_next_batch_follows(tmp_path, pointers: Pointe
     pointers.move("v2", str(second))
     row = embedder.rows([EVENTS])[0]
     assert (row["model_version"], row["unknown_items"]) == ("v2", 0)
+
+
+def test_a_flip_amid_the_stream_loses_no_event_and_mixes_no_models(tmp_path, pointers: Pointers) -> None:
+    """Batches of a visitor's growing history while the pointer moves to and fro: each row is of one model, whole."""
+    folders = {"v1": model(tmp_path, "v1"), "v22": model(tmp_path, "v22", items=7)}
+    embedder = follower(pointers, tmp_path)
+    rows = SpeedRows("g1", 7_000, ttl_s=0)
+    views = MemoryViews()
+    order = random.Random(3)
+    for end in range(1, len(EVENTS) + 1):
+        if end == 1 or order.random() < 0.3:
+            pointers.move(order.choice(sorted(folders)))
+        (row,) = embedder.rows([EVENTS[:end]])
+        views.apply([rows.embedding({"visitor_id": "v", "updates": end, **row})])
+    stored = views.rows(rows.tables["user_embedding"])
+    assert {version for _, version in stored} == set(folders)
+    for _, version, vector, history, _, _ in stored.values():
+        want = fold_in(load_model(folders[version]), unpack_history(history))
+        np.testing.assert_allclose(np.frombuffer(vector, "<f4"), want, rtol=1e-6)
+    merged = [entry for row in stored.values() for entry in unpack_history(row[3])]
+    assert last_items(merged) == last_items(EVENTS)
 
 
 def test_a_model_that_is_not_whole_is_refused(tmp_path, pointers: Pointers) -> None:

@@ -22,7 +22,7 @@ from common.features.windows import DAY_MS
 from common.personas import OTHER, Basket, Override, Persona, card, overridden, read_overrides, to_json
 from jobs.spark.args import ARGUMENTS, JobArgs
 from jobs.spark.before import events_before
-from jobs.spark.persona_report import page
+from jobs.spark.persona_report import Flow, page
 from jobs.spark.run import run
 from jobs.spark.schema import struct_type
 from jobs.spark.tables import Lake
@@ -133,6 +133,12 @@ def cards(lake: Lake, args: Args, overrides: list[Override]) -> list[Persona]:
     return made
 
 
+def flows(lake: Lake, cut_ms: int) -> list[Flow]:
+    """How many visitors moved between which segments at the cut."""
+    moved = lake.read("gold/segment_moves").where(f.col("cut_ms") == cut_ms)
+    return [Flow(*row) for row in moved.groupBy("from_segment", "to_segment").count().collect()]
+
+
 def report_path(args: Args) -> Path | None:
     """Where the report goes, None for nowhere; raises ConfigError where the lake is no mounted path."""
     if args.report == "none":
@@ -156,7 +162,7 @@ def main(spark: SparkSession, args: Args) -> dict[str, Any]:
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         fresh = path.with_name(f".{path.name}.new")
-        fresh.write_text(page(made, args.cut, args.days), encoding="utf-8")
+        fresh.write_text(page(made, flows(lake, args.cut), args.cut, args.days), encoding="utf-8")
         fresh.replace(path)
     unused = [o for o in overrides if not any(o.segment in (p.segment_id, p.segment) for p in made)]
     return {

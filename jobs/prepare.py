@@ -154,7 +154,7 @@ def training(model: PipelineModel, rows: DataFrame, args: Args) -> DataFrame:
     for column in args.target:
         rows = out_of_fold(rows, column, args.folds, args.smoothing)
     stages = [stage for stage in model.stages if not isinstance(stage, TargetEncoderModel)]
-    features = vector_to_array("features").alias("features")
+    features = vector_to_array(f.col("features")).alias("features")
     return PipelineModel(stages).transform(rows).select("row_key", features, f.col(LABEL).alias("label"))
 
 

@@ -152,10 +152,12 @@ def segments_of(centroids: NDArray[np.float64], scale: Scale, history: Sequence[
     free = max((row["segment_id"] for row in history), default=-1) + 1
     new = [i for i in sorted(range(len(same)), key=lambda i: tuple(-figures[i][::-1])) if same[i] is None]
     ids = {i: free + position for position, i in enumerate(new)}
-    return [
-        Segment(ids[i] if known is None else known, names[i], tuple(figures[i].round(4).tolist()), had[i])
-        for i, known in enumerate(same)
-    ]
+    segments = []
+    for i, known in enumerate(same):
+        recency, frequency, monetary = figures[i].round(4).tolist()
+        segment_id = ids[i] if known is None else known
+        segments.append(Segment(segment_id, names[i], (recency, frequency, monetary), had[i]))
+    return segments
 
 
 def members_before(lake: Lake, cut_ms: int) -> DataFrame:

@@ -4,11 +4,13 @@ import io
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.resources import files
+from typing import Any, NamedTuple
 
 import matplotlib
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 from common.personas import Persona, spoken
 
@@ -18,7 +20,7 @@ COLOURS = ("#b4552d", "#4062bb", "#2f8f6b", "#a4478f", "#b98a12", "#4b8ea6", "#7
 _INK = "#010203"
 """Stands for the page's ink in a plot, which is light or dark as the reader has it."""
 
-_STYLE = {
+_STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "personas",
     "font.family": "sans-serif",
@@ -35,14 +37,23 @@ _STYLE = {
 WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
-def page(cards: Sequence[Persona], cut_ms: int, days: int) -> str:
-    """The report of a cut's cards, which were made from the events of ``days`` before it."""
+class Flow(NamedTuple):
+    """How many visitors went from a segment to another since the cut before; None is no segment."""
+
+    origin: str | None
+    goal: str | None
+    visitors: int
+
+
+def page(cards: Sequence[Persona], flows: Sequence[Flow], cut_ms: int, days: int) -> str:
+    """The report of a cut's cards, which were made from the events of ``days`` before it, and of who moved."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"spoken": spoken, "percent": lambda x: f"{x:.0%}", "money": lambda x: f"{x:,.2f}"}
     template = environment.from_string((files("jobs.spark") / "personas.html").read_text(encoding="utf-8"))
     colours = {card.segment_id: COLOURS[i % len(COLOURS)] for i, card in enumerate(cards)}
     return template.render(
         cards=cards,
+        flows=sorted(flows, key=lambda flow: (-flow.visitors, flow.origin or "", flow.goal or "")),
         colours=colours,
         cut=datetime.fromtimestamp(cut_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC"),
         days=days,
@@ -76,7 +87,7 @@ def _map(cards: Sequence[Persona], colours: dict[int, str]) -> Markup:
         axes.grid(True, which="major", color=_INK, alpha=0.12, linewidth=0.7)
         axes.minorticks_off()
         for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda x, _: f"{x:,.10g}"))
+            axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.10g}"))
         return _svg(figure, "Segments by recency and money; the area is the number of visitors")
 
 

@@ -3,17 +3,18 @@
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import sync_playwright
 
 from common.contracts.events import SILVER_EVENTS
-from common.contracts.profiles import SEGMENT_VIEW, SEGMENTS
+from common.contracts.profiles import SEGMENT_MOVES, SEGMENT_VIEW, SEGMENTS
 from common.errors import ConfigError
 from common.features.windows import DAY_MS, HOUR_MS
 from common.personas import Basket, Persona, Share, from_json
 from jobs import personas
-from jobs.spark.persona_report import page
+from jobs.spark.persona_report import Flow, page
 from jobs.spark.schema import struct_type
 from jobs.spark.tables import Lake
 from tests.browser import chromium
@@ -23,7 +24,7 @@ OVERRIDE = "- {segment: Newcomers, by: anna, when: 2026-11-18, why: Twelve inter
 
 
 def events() -> list[dict]:
-    rows = []
+    rows: list[dict[str, Any]] = []
 
     def add(visitor: str, kind: str, days: int, hour: int, **more) -> None:
         row = dict.fromkeys(SILVER_EVENTS.names)
@@ -53,6 +54,8 @@ def lake(spark, tmp_path):
     members = [("a", CUT, 0, "Loyal Customers", 0.0), ("b", CUT, 4, "Newcomers", 0.0)]
     lake.replace("gold/segments", spark.createDataFrame(members, struct_type(SEGMENTS)))
     figures = '{"recency_days": 5.0, "frequency": 2.0, "monetary": 40.0}'
+    moves = [("a", CUT, None, None, 0, "Loyal Customers"), ("b", CUT - DAY_MS, None, None, 4, "Newcomers")]
+    lake.replace("gold/segment_moves", spark.createDataFrame(moves, struct_type(SEGMENT_MOVES)))
     centroids = [(0, "Loyal Customers", 1, figures, None, None), (4, "Newcomers", 1, figures, None, None)]
     lake.replace("gold/centroids", spark.createDataFrame(centroids, struct_type(SEGMENT_VIEW)))
     return lake
@@ -65,6 +68,7 @@ def test_cards_and_report_of_a_small_shop(lake, tmp_path):
     args = personas.Args(lake=lake.root, cut=CUT, overrides=str(overrides))
     counts = personas.main(lake.spark, args)
     report = Path(counts["report"])
+    assert "newly in a segment" in report.read_text()
     assert (counts["personas"], counts["overridden"], counts["overrides_without_segment"]) == (2, 1, 1)
     cards = {row["segment_id"]: from_json(row["card"]) for row in lake.read("gold/personas").collect()}
 
@@ -89,11 +93,14 @@ def test_cards_and_report_of_a_small_shop(lake, tmp_path):
 
 
 def test_a_lake_that_is_no_path_needs_to_be_told_where_the_report_goes():
-    args = {"lake": "s3a://bucket/lake", "cut": CUT}
+    args: dict[str, Any] = {"lake": "s3a://bucket/lake", "cut": CUT}
     with pytest.raises(ConfigError, match="--report"):
         personas.report_path(personas.Args(**args))
     assert personas.report_path(personas.Args(**args, report="none")) is None
     assert personas.report_path(personas.Args(**args, report="p.html")) == Path("p.html")
+
+
+FLOWS = [Flow("Segment 2", None, 3), Flow("Segment 0", "Segment 1", 1200), Flow(None, "Segment 3", 40)]
 
 
 def card(i: int, title: str) -> Persona:
@@ -122,7 +129,7 @@ def card(i: int, title: str) -> Persona:
 
 def test_the_report_reads_well_in_a_browser(tmp_path):
     path = tmp_path / "personas.html"
-    path.write_text(page([card(i, f"Segment {i}") for i in range(4)], CUT, 90), encoding="utf-8")
+    path.write_text(page([card(i, f"Segment {i}") for i in range(4)], FLOWS, CUT, 90), encoding="utf-8")
     faults: list[str] = []
     asked: list[str] = []
     with sync_playwright() as playwright:
@@ -136,13 +143,15 @@ def test_the_report_reads_well_in_a_browser(tmp_path):
         assert view.get_by_text("<b>cups</b>", exact=True).count() == 4, "told as it is, never as HTML"
         boxes = [cards.nth(i).bounding_box() for i in range(4)]
         assert all(box is not None and box["width"] > 400 and box["height"] > 400 for box in boxes)
-        assert view.locator("svg").first.bounding_box()["height"] > 200
+        plot = view.locator("svg").first.bounding_box()
+        assert plot is not None and plot["height"] > 200
         view.screenshot(path=tmp_path / "personas.png", full_page=True)
         view.set_viewport_size({"width": 390, "height": 800})
         assert view.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        assert view.locator("tr").all_inner_texts()[0].split() == ["Segment", "0", "→", "Segment", "1", "1,200"]
         browser.close()
     assert faults == [] and asked == [path.as_uri()]
 
 
 def test_no_segments_make_a_page_that_says_so():
-    assert "No segments yet" in page([], CUT, 90)
+    assert "No segments yet" in page([], [], CUT, 90)

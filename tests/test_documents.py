@@ -51,6 +51,9 @@ def test_every_command_exists_and_takes_the_options_it_is_shown_with(name: str) 
         assert words[1] in COMMANDS, words
         command = dovetail.get_command(click.Context(dovetail), words[1])
         assert command is not None
+        if isinstance(command, click.Group):
+            command = command.commands.get(words[2])
+            assert command is not None, words
         known = {option for parameter in command.params for option in parameter.opts}
         assert {word for word in words[2:] if re.fullmatch(r"--[a-z-]+", word)} <= known | {"--help"}, words
         if words[1] in ("render", "submit"):

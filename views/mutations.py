@@ -107,11 +107,12 @@ def _bytes(values: Iterable[Any]) -> int:
     """Roughly what values take on the wire; only what can be long is looked at."""
     size = 0
     for value in values:
-        if isinstance(value, str | bytes | bytearray):
+        kind = type(value)
+        if kind is str or kind is bytes:
             size += 8 + len(value)
-        elif isinstance(value, dict):
+        elif kind is dict:
             size += 16 * len(value) + _bytes(value.values())
-        elif isinstance(value, list | tuple):
+        elif kind is list or kind is tuple:
             size += 8 + _bytes(value)
         else:
             size += 12

@@ -158,7 +158,7 @@ def oracle(rows: Sequence[Record]) -> Expected:
 def send(address: str, topic: str, rows: Sequence[Record]) -> dict[int, int]:
     """Send records with their partitions and timestamps; how many went to each partition."""
     failed: list[str] = []
-    producer = Producer({"bootstrap.servers": address, "linger.ms": 20, "batch.size": 1 << 18, "log_level": 2})
+    producer = Producer({"bootstrap.servers": address, "enable.idempotence": True, "linger.ms": 20, "log_level": 2})
     counts: dict[int, int] = {}
     for row in rows:
         while True:

@@ -84,7 +84,7 @@ def until(what: Callable[[], bool], limit: float, waiting_for: str, cluster: Fli
 def produce(address: str, topic: str, rows: list[Record]) -> None:
     """Send the records with their partitions and timestamps; every one must be delivered."""
     failed: list[str] = []
-    producer = Producer({"bootstrap.servers": address, "linger.ms": 5, "log_level": 2})
+    producer = Producer({"bootstrap.servers": address, "enable.idempotence": True, "linger.ms": 5, "log_level": 2})
     for row in rows:
         producer.produce(
             topic,

@@ -35,11 +35,17 @@ class Answered:
 
 
 async def open_loop(
-    base_url: str, paths: Sequence[str], rate: float, stopped: Callable[[], bool], limit_s: float
+    base_url: str,
+    paths: Sequence[str],
+    rate: float,
+    stopped: Callable[[], bool],
+    limit_s: float,
+    warm_up_s: float = 0.0,
 ) -> Answered:
     """Ask for the paths in turn, ``rate`` a second, until ``stopped`` says so or ``limit_s`` have passed.
 
-    An answer other than 200, or none within two seconds, is a failure.
+    An answer other than 200, or none within two seconds, is a failure. What is asked in the first ``warm_up_s``,
+    while the client opens its connections, is not counted.
     """
     answered = Answered()
     pending: set[asyncio.Task[None]] = set()
@@ -50,7 +56,8 @@ async def open_loop(
             if stopped() or due - begun > limit_s:
                 break
             await asyncio.sleep(max(0.0, due - time.perf_counter()))
-            task = asyncio.create_task(_ask(client, path, due, answered))
+            counted = answered if due - begun >= warm_up_s else Answered()
+            task = asyncio.create_task(_ask(client, path, due, counted))
             pending.add(task)
             task.add_done_callback(pending.discard)
         await asyncio.gather(*pending)
@@ -73,9 +80,9 @@ async def _ask(client: httpx.AsyncClient, path: str, due: float, answered: Answe
     answered.degraded += bool(body.get("degraded"))
 
 
-def for_seconds(base_url: str, paths: Sequence[str], rate: float, seconds: float) -> Answered:
-    """Run :func:`open_loop` for so many seconds, in a process of its own."""
-    with _process(base_url, paths, rate, seconds) as pipe:
+def for_seconds(base_url: str, paths: Sequence[str], rate: float, seconds: float, warm_up_s: float) -> Answered:
+    """Run :func:`open_loop` for so many seconds after the warm-up, in a process of its own."""
+    with _process(base_url, paths, rate, warm_up_s + seconds, warm_up_s) as pipe:
         return _received(pipe)
 
 
@@ -90,7 +97,7 @@ class Load:
 def open_loop_beside(base_url: str, paths: Sequence[str], rate: float) -> Iterator[Load]:
     """Run :func:`open_loop` in a process beside the block; it ends with the block, which then has its result."""
     load = Load()
-    with _process(base_url, paths, rate, LONGEST_S) as pipe:
+    with _process(base_url, paths, rate, LONGEST_S, 0.0) as pipe:
         try:
             yield load
         finally:
@@ -99,10 +106,12 @@ def open_loop_beside(base_url: str, paths: Sequence[str], rate: float) -> Iterat
 
 
 @contextmanager
-def _process(base_url: str, paths: Sequence[str], rate: float, limit_s: float) -> Iterator[Connection]:
+def _process(
+    base_url: str, paths: Sequence[str], rate: float, limit_s: float, warm_up_s: float
+) -> Iterator[Connection]:
     spawn = multiprocessing.get_context("spawn")
     ours, theirs = spawn.Pipe()
-    process = spawn.Process(target=_ask_all, args=(theirs, base_url, paths, rate, limit_s), daemon=True)
+    process = spawn.Process(target=_ask_all, args=(theirs, base_url, paths, rate, limit_s, warm_up_s), daemon=True)
     process.start()
     theirs.close()
     try:
@@ -112,8 +121,10 @@ def _process(base_url: str, paths: Sequence[str], rate: float, limit_s: float) -
         process.join()
 
 
-def _ask_all(pipe: Connection, base_url: str, paths: Sequence[str], rate: float, limit_s: float) -> None:
-    pipe.send(asyncio.run(open_loop(base_url, paths, rate, pipe.poll, limit_s)))
+def _ask_all(
+    pipe: Connection, base_url: str, paths: Sequence[str], rate: float, limit_s: float, warm_up_s: float
+) -> None:
+    pipe.send(asyncio.run(open_loop(base_url, paths, rate, pipe.poll, limit_s, warm_up_s)))
 
 
 def _received(pipe: Connection) -> Answered:

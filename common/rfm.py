@@ -50,7 +50,8 @@ def read_centroid(text: str) -> Centroid | None:
     if "deviation" not in row:
         return None
     recency, frequency, monetary = (float(row[name]) for name in MEASURES)
-    return Centroid((recency, frequency, monetary), tuple(row["deviation"]))
+    of_recency, of_frequency, of_monetary = (float(value) for value in row["deviation"])
+    return Centroid((recency, frequency, monetary), (of_recency, of_frequency, of_monetary))
 
 
 def live_rfm(

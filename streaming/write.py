@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pyflink.metrics import Counter
 from pyflink.table import StreamTableEnvironment, Table
 from pyflink.table.udf import FunctionContext, ScalarFunction, udf
 
@@ -142,9 +143,17 @@ class WriteClosedSessions(WriteRows):
 class WriteVisitors(WriteTiles):
     """Everything of a visitor: the tiles of its groups, the open session, history and folded-in vector."""
 
+    _unknown: Counter | None = None
+    """Entries of histories that the live model does not know, counted at each folding in."""
+
     def __init__(self, target: Target, groups: Sequence[FeatureGroup]) -> None:
         session = [OPEN_PREFIX + name for name in ("start", *AGGREGATES)]
         super().__init__(target, groups, ("late", *session, *HISTORY_COLUMNS))
+
+    def open(self, function_context: FunctionContext) -> None:
+        """Connect, and count what the fold-in skips as a metric."""
+        super().open(function_context)
+        self._unknown = function_context.get_metric_group().counter("unknown_items")
 
     def connected(self, session: Any) -> None:
         """Follow the live model."""
@@ -169,6 +178,8 @@ class WriteVisitors(WriteTiles):
         chosen = newest(batch[VISITOR], batch["updates"], batch["tastes"])
         histories = [read_history(batch["history"][i]) for i in chosen]
         rows = self.embedder.rows(histories)
+        if self._unknown is not None:
+            self._unknown.inc(sum(row["unknown_items"] for row in rows))
         return [
             self.rows.embedding({VISITOR: batch[VISITOR][i], "updates": batch["updates"][i], **row})
             for i, row in zip(chosen, rows, strict=True)

@@ -1,6 +1,7 @@
 """The writers' rows: which of a batch is written, and what of it."""
 
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -134,6 +135,21 @@ def test_a_late_event_has_tiles_and_history_and_no_session() -> None:
 def test_an_event_that_says_nothing_of_taste_leaves_interest_and_history_alone() -> None:
     found = written(visitor_row(interest_takes=False, tastes=False))
     assert found.keys() == {"tiles_activity", "tiles_pulse", "sessions"}
+
+
+def test_what_the_live_model_does_not_know_is_counted_once_a_folding_in() -> None:
+    counted: list[int] = []
+    writer = opened(WriteVisitors(TARGET, chains(GROUPS.values())[VISITOR]))
+    writer._unknown = SimpleNamespace(inc=counted.append)
+    writer.embedder = SimpleNamespace(
+        rows=lambda histories: [
+            {"model_version": "m", "vector": b"", "history": b"", "unknown_items": 3, "anchor_ms": HOUR}
+            for _ in histories
+        ]
+    )
+    rows = [visitor_row(visitor_id=visitor, updates=i) for visitor in ("a", "b") for i in (1, 2)]
+    writer.mutations({name: [row[name] for row in rows] for name in writer.columns})
+    assert counted == [6], "one history a visitor and batch is folded in"
 
 
 def test_a_closed_session_deletes_what_began_inside_it() -> None:

@@ -18,12 +18,15 @@ from pyspark.sql.pandas.types import to_arrow_schema
 from common.contracts.catalogue import ITEM_VIEW
 from common.contracts.profiles import PROFILE, SEGMENT_VIEW
 from common.embedding import HISTORY, ItemFactors, last_items, load_model, pack_history, pack_recommendations
+from common.errors import IncompleteInput
 from common.features.groups import GROUPS, FeatureGroup
 from common.features.tiles import BatchTiles, Tile, pack
 from common.features.windows import DAY_MS
+from jobs.features import at_cut
 from jobs.spark.args import ARGUMENTS, CassandraArgs, JobArgs, cluster_spec
 from jobs.spark.before import events_before
 from jobs.spark.cuts import of_this_cut
+from jobs.spark.increment import seen
 from jobs.spark.interactions import item_events
 from jobs.spark.models import model_of_lists
 from jobs.spark.run import run
@@ -141,7 +144,7 @@ def _pack_items(model: ItemFactors, item_ids: list[str]) -> bytes:
 
 
 def batch_tiles(group: FeatureGroup, rows: Iterable[dict[str, Any]]) -> BatchTiles:
-    """The tiles of one visitor and group from rows of gold/tiles_<group>, in their order."""
+    """The tiles of one visitor and group from rows of :func:`jobs.features.at_cut`, in their order."""
     spans: tuple[list[Tile], list[Tile], list[Tile]] = ([], [], [])
     for row in rows:
         values = tuple(row[name] for name in group.aggregates)
@@ -205,18 +208,27 @@ def store(frame: DataFrame, table: Table, spec: ClusterSpec, timestamp: int) -> 
     return int(total[0] or 0) if total is not None else 0
 
 
+def require_cut(lake: Lake, table: str, cut_ms: int) -> None:
+    """Raise IncompleteInput where a table that is brought up to date was brought to another cut."""
+    made = seen(lake, table)
+    if made is not None and made.cut_ms != cut_ms:
+        raise IncompleteInput(f"{table} was made for the cut {made.cut_ms}, not {cut_ms}: run its job for this cut")
+
+
 def main(spark: SparkSession, args: Args) -> dict[str, Any]:
     """Fill a new version, check it, make it live, drop old ones."""
     lake = Lake(spark, args.lake)
     spec = cluster_spec(args)
-    folder, manifest = model_of_lists(args.lake, lake.read("gold/items"))
+    for table in ("gold/sessions", *(f"gold/{g.table}" for g in GROUPS.values())):
+        require_cut(lake, table, args.cut)
+    folder, manifest = model_of_lists(args.lake, lake.read("gold/recommendations"), lake.read("gold/items"))
     model = load_model(folder)
     shared = spark.sparkContext.broadcast(model)
     weighed = item_events(events_before(lake, args.cut), args.cut)
-    segments = of_this_cut(lake, "gold/segments", args.cut)
+    segments, popular = of_this_cut(lake, "gold/segments", args.cut), GROUPS["popularity"]
     frames = {
         "profile": profiles(
-            {g.name: lake.read(f"gold/{g.table}") for g in OF_VISITORS},
+            {g.name: at_cut(lake.read(f"gold/{g.table}"), g, args.cut) for g in OF_VISITORS},
             weighed,
             of_this_cut(lake, "gold/rfm", args.cut),
             segments,
@@ -226,7 +238,7 @@ def main(spark: SparkSession, args: Args) -> dict[str, Any]:
             args.cut,
         ),
         "items": conform(lake.read("gold/items"), ITEM_VIEW, "gold/items"),
-        "popularity": popularity(lake.read(f"gold/{GROUPS['popularity'].table}")),
+        "popularity": popularity(at_cut(lake.read(f"gold/{popular.table}"), popular, args.cut)),
         "segments": segment_lists(
             weighed, segments, lake.read("gold/centroids"), model, args.cut - args.segment_days * DAY_MS
         ),

@@ -1,20 +1,26 @@
-"""Recency, frequency and monetary value at the cut, with scores by fifths.
+"""Recency, frequency and monetary value at the cut, with scores by fifths; what was refunded, and what is left net.
 
-A score is by value: visitors with equal figures have equal scores, whatever the order of rows.
+A score is by value: visitors with equal figures have equal scores, whatever the order of rows. A run costs what has
+changed since the last one (jobs/spark/increment.py): gold/orders is recomputed for the days that sales touched, the
+figures for the visitors whose sales changed. Recency and scores are every visitor's, each run: one narrow pass.
 """
 
+from datetime import date
 from functools import reduce
 from operator import add
 from typing import Any
 
 from pydantic.dataclasses import dataclass
+from pyspark import StorageLevel
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as f
 
+from common.contracts.profiles import ORDERS
 from common.features.windows import DAY_MS
 from jobs.spark.args import ARGUMENTS, JobArgs
-from jobs.spark.before import events_before
+from jobs.spark.increment import Seen, counted, days_of, on_days, one_of, reaches, seen, touched, wanted
 from jobs.spark.run import run
+from jobs.spark.schema import data_type
 from jobs.spark.tables import Lake
 
 FIFTHS = (0.2, 0.4, 0.6, 0.8)
@@ -25,14 +31,58 @@ class Args(JobArgs):
     """Compute RFM at the cut."""
 
 
-def figures(events: DataFrame, cut_ms: int) -> DataFrame:
-    """Per visitor with a purchase before the cut: whole days since the last, distinct orders, money spent."""
-    spent = f.col("price") * f.col("quantity").cast("decimal(10,0)")
-    bought = events.where((f.col("event_type") == "purchase") & (f.col("event_ms") < cut_ms))
-    return bought.groupBy("visitor_id").agg(
-        f.floor((f.lit(cut_ms) - f.max("event_ms")) / DAY_MS).cast("int").alias("recency_days"),
-        f.count_distinct("order_id").alias("frequency"),
-        f.sum(spent.cast("decimal(38,4)")).alias("monetary"),
+def sales(events: DataFrame) -> DataFrame:
+    """Purchases and refunds."""
+    return events.where(f.col("event_type").isin("purchase", "refund"))
+
+
+def orders(events: DataFrame) -> DataFrame:
+    """Rows of gold/orders: what each visitor bought and gave back, by order and UTC day."""
+    spent = (f.col("price") * f.col("quantity").cast("decimal(10,0)")).cast(data_type(ORDERS.field("gross").kind))
+    nothing = f.lit(0).cast(data_type(ORDERS.field("gross").kind))
+    bought = f.col("event_type") == "purchase"
+    by_day = sales(events).groupBy("visitor_id", "order_id", f.col("event_date").alias("order_date"))
+    return (
+        by_day.agg(
+            f.count_if(bought).alias("lines"),
+            f.sum(f.when(bought, f.col("quantity").cast("long")).otherwise(f.lit(0).cast("long"))).alias("units"),
+            f.sum(f.when(bought, spent).otherwise(nothing)).alias("gross"),
+            f.sum(f.when(~bought, spent).otherwise(nothing)).alias("refunded"),
+            f.max(f.when(bought, f.col("event_ms"))).alias("last_purchase"),
+        )
+        .withColumn("order_month", month_of("order_date"))
+        .select(*ORDERS.names)
+        .hint("rebalance", f.col("order_month"))
+    )
+
+
+def month_of(column: str) -> Column:
+    """A date's month, as 2026-11."""
+    return f.substring(f.col(column).cast("string"), 1, 7)
+
+
+def figures(rows: DataFrame) -> DataFrame:
+    """Per visitor with a purchase, from rows of gold/orders: last one, distinct orders, money spent and refunded."""
+    found = rows.groupBy("visitor_id").agg(
+        f.max("last_purchase").alias("last_purchase"),
+        f.count_distinct(f.when(f.col("lines") > 0, f.col("order_id"))).alias("frequency"),
+        f.sum("gross").alias("monetary"),
+        f.sum("refunded").alias("refunded"),
+    )
+    return found.where(f.col("last_purchase").isNotNull())
+
+
+def at_cut(found: DataFrame, cut_ms: int) -> DataFrame:
+    """The figures with whole days since the last purchase, and what is left net."""
+    return found.select(
+        "visitor_id",
+        f.lit(cut_ms).cast("long").alias("cut_ms"),
+        f.floor((f.lit(cut_ms) - f.col("last_purchase")) / DAY_MS).cast("int").alias("recency_days"),
+        "frequency",
+        f.col("monetary").cast("decimal(38,4)").alias("monetary"),
+        f.col("refunded").cast("decimal(38,4)").alias("refunded"),
+        (f.col("monetary") - f.col("refunded")).cast("decimal(38,4)").alias("net"),
+        "last_purchase",
     )
 
 
@@ -55,11 +105,50 @@ def scored(rfm: DataFrame) -> DataFrame:
     )
 
 
+def update_orders(lake: Lake, now: Seen) -> int:
+    """Bring gold/orders up to the cut; returns the rows written."""
+    before = seen(lake, "gold/orders")
+    if before == now:
+        return 0
+    if before is None or not reaches(before, now):
+        return lake.replace("gold/orders", orders(counted(lake, now)), mark=now.mark).inserted
+    days = days_of(sales(touched(lake, before, now)))
+    months = {str(day)[:7] for day in days}
+    rows = orders_of_months(lake.read("gold/orders"), orders(on_days(counted(lake, now), days)), months, days)
+    return lake.replace("gold/orders", rows, where=one_of("order_month", months), mark=now.mark).inserted
+
+
+def orders_of_months(old: DataFrame, made: DataFrame, months: set[str], days: set[date]) -> DataFrame:
+    """All rows of these months: the old ones but those of the recomputed days, and these."""
+    kept = old.where(f.expr(one_of("order_month", months)) & ~f.expr(one_of("order_date", days)))
+    return kept.unionByName(made)
+
+
 def main(spark: SparkSession, args: Args) -> dict[str, Any]:
-    """Compute RFM over silver's purchases before the cut."""
+    """Bring orders and RFM up to the cut."""
     lake = Lake(spark, args.lake)
-    rfm = scored(figures(events_before(lake, args.cut), args.cut)).withColumn("cut_ms", f.lit(args.cut).cast("long"))
-    return {"visitors": lake.replace("gold/rfm", rfm.coalesce(1)).inserted}
+    now = wanted(lake, args.cut)
+    written = update_orders(lake, now)
+    before = seen(lake, "gold/rfm")
+    if before == now:
+        return {"orders": written, "visitors": 0, "changed": 0}
+    every = lake.read("gold/orders")
+    if before is None or not reaches(before, now):
+        found, changed = figures(every), None
+    else:
+        changed = sales(touched(lake, before, now)).select("visitor_id").distinct()
+        changed = changed.persist(StorageLevel.MEMORY_AND_DISK)
+        old = lake.read("gold/rfm").select("visitor_id", "last_purchase", "frequency", "monetary", "refunded")
+        found = figures(every.join(changed, "visitor_id", how="left_semi")).unionByName(
+            old.join(changed, "visitor_id", how="left_anti")
+        )
+    try:
+        told = None if changed is None else changed.count()
+        visitors = lake.replace("gold/rfm", scored(at_cut(found, args.cut)), mark=now.mark).inserted
+        return {"orders": written, "visitors": visitors, "changed": visitors if told is None else told}
+    finally:
+        if changed is not None:
+            changed.unpersist()
 
 
 if __name__ == "__main__":

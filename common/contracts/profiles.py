@@ -1,6 +1,6 @@
 """The batch layer's view of one visitor: everything serving needs in one read."""
 
-from common.contracts.core import BYTES, DOUBLE, EPOCH_MS, INT, LONG, STRING, Contract, Field
+from common.contracts.core import BYTES, DATE, DOUBLE, EPOCH_MS, INT, LONG, STRING, Contract, Field
 from common.contracts.events import MONEY
 
 RFM = Contract(
@@ -14,9 +14,31 @@ RFM = Contract(
         Field("recency_days", INT, nullable=False, doc="Whole days that passed between the last purchase and the cut"),
         Field("frequency", LONG, nullable=False, doc="Distinct orders"),
         Field("monetary", MONEY, nullable=False, doc="Sum of price times quantity of purchases"),
+        Field("refunded", MONEY, nullable=False, doc="Sum of price times quantity of refunds"),
+        Field("net", MONEY, nullable=False, doc="monetary less refunded"),
+        Field("last_purchase", EPOCH_MS, nullable=False),
         Field("r_score", INT, nullable=False, doc="1 to 5, 5 the most recent fifth"),
         Field("f_score", INT, nullable=False, doc="1 to 5, 5 the most frequent fifth"),
         Field("m_score", INT, nullable=False, doc="1 to 5, 5 the fifth that spends most"),
+    ),
+)
+
+ORDERS = Contract(
+    name="orders",
+    version=1,
+    key=("visitor_id", "order_id", "order_date"),
+    partition_by=("order_month",),
+    doc="What a visitor bought and gave back under one order on one UTC day.",
+    fields=(
+        Field("visitor_id", STRING, nullable=False),
+        Field("order_id", STRING, nullable=False),
+        Field("order_date", DATE, nullable=False, doc="UTC day of the events"),
+        Field("order_month", STRING, nullable=False, doc="Its month, as 2026-11"),
+        Field("lines", LONG, nullable=False, doc="Purchase events"),
+        Field("units", LONG, nullable=False, doc="Units bought"),
+        Field("gross", MONEY, nullable=False, doc="Sum of price times quantity of purchases"),
+        Field("refunded", MONEY, nullable=False, doc="Sum of price times quantity of refunds"),
+        Field("last_purchase", EPOCH_MS, doc="Empty where the day has refunds alone"),
     ),
 )
 

@@ -10,6 +10,7 @@ from common.contracts.operations import PARITY, POINTER, RUNS
 from common.contracts.preparation import FILLS, PREPARED
 from common.contracts.profiles import (
     MEMBERSHIPS,
+    ORDERS,
     PERSONAS,
     PROFILE,
     RECOMMENDATIONS,
@@ -19,7 +20,7 @@ from common.contracts.profiles import (
     SEGMENT_VIEW,
     SEGMENTS,
 )
-from common.contracts.sessions import SESSIONS
+from common.contracts.sessions import BATCH_SESSIONS, SESSIONS
 from common.contracts.triggers import TRIGGERS
 from common.features.groups import GROUPS
 
@@ -38,6 +39,8 @@ ALL: dict[str, Contract] = {
         PERSON_LINKS,
         REVIEW_QUEUE,
         SESSIONS,
+        BATCH_SESSIONS,
+        ORDERS,
         RFM,
         SEGMENTS,
         SEGMENT_VIEW,

@@ -1,6 +1,6 @@
 """Sessions: a visitor's events while the gaps are at most thirty minutes."""
 
-from common.contracts.core import BOOLEAN, EPOCH_MS, INT, LONG, STRING, Contract, Field
+from common.contracts.core import BOOLEAN, DATE, EPOCH_MS, INT, LONG, STRING, Contract, Field
 from common.contracts.events import MONEY
 
 SESSIONS = Contract(
@@ -26,4 +26,11 @@ SESSIONS = Contract(
         Field("suspected_bot", BOOLEAN, nullable=False, doc="Longer than a day"),
         Field("closed", BOOLEAN, nullable=False, doc="False while provisional in the speed layer"),
     ),
+)
+
+BATCH_SESSIONS = SESSIONS.with_fields(
+    "batch_sessions",
+    Field("session_date", DATE, nullable=False, doc="UTC day of session_start"),
+    partition_by=("session_date",),
+    doc="Sessions before a cut, exactly.",
 )

@@ -7,7 +7,7 @@ from common.features.algebra import ALWAYS, Aggregate, count, decayed, latest, t
 from common.features.expressions import Expr, event
 from common.features.windows import HOUR_MS, duration_ms
 
-RESERVED = frozenset({"tile_start", "dim", "n", "span", "late"})
+RESERVED = frozenset({"tile_start", "dim", "n", "span", "slice", "late"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,9 +90,14 @@ class FeatureGroup:
             version=speed.version,
             key=("span", *speed.key),
             event_time="tile_start",
-            partition_by=(),
-            doc=f"Batch tiles of the feature group {self.name} at a cut: ever, days up to 48 h before it, then hours.",
-            fields=(Field("span", STRING, nullable=False, doc="ever, day or hour"), *speed.fields),
+            partition_by=("slice",),
+            doc=f"Batch tiles of the feature group {self.name} at a cut: ever, days up to 48 h before it, then hours. "
+            "The tile ever starts at the last day folded in, and is relative to that day's end.",
+            fields=(
+                Field("slice", STRING, nullable=False, doc="ever, hour, or a day tile's UTC day: what a run replaces"),
+                Field("span", STRING, nullable=False, doc="ever, day or hour"),
+                *speed.fields,
+            ),
         )
 
 

@@ -75,10 +75,11 @@ def rescale(group: FeatureGroup, tile: Tile, from_ms: int, to_ms: int, start: in
 
 
 def batch_tiles(group: FeatureGroup, events: Iterable[Mapping[str, Any]], cut_ms: int) -> dict[str, BatchTiles]:
-    """What batch writes for these events at a cut, by key: the oracle of jobs/features.py.
+    """What batch answers for these events at a cut, by key: the oracle of jobs/features.py.
 
-    ``ever`` is rolled up from day tiles, each rescaled once, so it does not depend on the order of events. The last
-    day's tile may end after the horizon; ``ever`` is then relative to that day's end.
+    ``ever`` is folded from day tiles, oldest first, each step rescaled to the next day's end: so it does not depend
+    on the order of events, and a further day is one more step. It is then rescaled to the end of the day that holds
+    the horizon's start; the last day's tile may be cut short there.
     """
     rows = [row for row in events if row["event_ms"] < cut_ms]
     border = horizon_start(cut_ms)
@@ -90,14 +91,18 @@ def batch_tiles(group: FeatureGroup, events: Iterable[Mapping[str, Any]], cut_ms
         day_tiles = sorted(days.get(key, {}).values(), key=lambda t: (t.start, t.dim))
         ever: dict[str, Tile] = {}
         for day in day_tiles:
-            scaled = rescale(group, day, day.start + DAY_MS, at, start=EVER)
-            ever[day.dim] = merge(group, ever[day.dim], scaled) if day.dim in ever else scaled
+            ever[day.dim] = append_day(group, ever[day.dim], day) if day.dim in ever else day
         result[key] = BatchTiles(
-            ever=tuple(ever[dim] for dim in sorted(ever)),
+            ever=tuple(rescale(group, t, t.start + DAY_MS, at, start=EVER) for _, t in sorted(ever.items())),
             days=tuple(day_tiles),
             hours=tuple(sorted(hours.get(key, {}).values(), key=lambda t: (t.start, t.dim))),
         )
     return result
+
+
+def append_day(group: FeatureGroup, ever: Tile, day: Tile) -> Tile:
+    """``ever``, relative to the end of the day it starts at, and a later day's tile: as that day's tile."""
+    return merge(group, day, rescale(group, ever, ever.start + DAY_MS, day.start + DAY_MS, start=day.start))
 
 
 def ever_end(cut_ms: int) -> int:

@@ -46,13 +46,14 @@ TABLES: dict[str, Table] = {
         Table("bronze/rejections", ALL["rejections"], "import_events"),
         Table("silver/cleansed", ALL["bronze_events"], "cleanse", change_feed=True),
         Table("quarantine/events", ALL["quarantined_events"], "cleanse"),
-        Table("silver/events", ALL["silver_events"], "dedup_events"),
+        Table("silver/events", ALL["silver_events"], "dedup_events", change_feed=True),
         Table("silver/items", ALL["items"], "catalogue"),
         Table("silver/customers", ALL["customers"], "import_customers"),
         Table("gold/persons", ALL["persons"], "resolve_customers"),
         Table("gold/person_links", ALL["person_links"], "resolve_customers"),
         Table("gold/review_queue", ALL["review_queue"], "resolve_customers"),
-        Table("gold/sessions", ALL["sessions"], "sessionize"),
+        Table("gold/sessions", ALL["batch_sessions"], "sessionize"),
+        Table("gold/orders", ALL["orders"], "rfm"),
         Table("gold/rfm", ALL["rfm"], "rfm"),
         Table("gold/segments", ALL["segments"], "segment"),
         Table("gold/centroids", ALL["segment_view"], "segment"),
@@ -157,27 +158,39 @@ class Lake:
         self._note("reads", table, newest)
         if since >= newest:
             return self.spark.createDataFrame([], struct_type(TABLES[table].contract)), newest
-        feed = (
+        feed = self._feed(table, since, newest).where(f.col("_change_type").isin("insert", "update_postimage"))
+        return conform(feed, TABLES[table].contract, table), newest
+
+    def touched(self, table: str, since: int, until: int) -> DataFrame:
+        """Every image, old and new, of the rows that changed after version ``since``, up to ``until``."""
+        if since >= until:
+            return self.spark.createDataFrame([], struct_type(TABLES[table].contract))
+        return conform(self._feed(table, since, until), TABLES[table].contract, table)
+
+    def _feed(self, table: str, since: int, newest: int) -> DataFrame:
+        return (
             self.spark.read.format("delta")
             .option("readChangeFeed", "true")
             .option("startingVersion", since + 1)
             .option("endingVersion", newest)
             .load(self.path(table))
-            .where(f.col("_change_type").isin("insert", "update_postimage"))
         )
-        return conform(feed, TABLES[table].contract, table), newest
 
     def mark(self, table: str, source: str) -> int | None:
         """The version of ``source`` that the table has seen, from its newest marked commit; None where unknown."""
-        newest = self.version(table)
+        return self.marks(table).get(source)
+
+    def marks(self, table: str, version: int | None = None) -> dict[str, int]:
+        """All that the newest marked commit, of the table or up to a version, says it has seen; empty where none is."""
+        newest = self.version(table) if version is None else version
         if newest is None:
-            return None
+            return {}
         for version in range(newest, max(-1, newest - 50), -1):
             text = self._commit(table, version).get("userMetadata")
             if text and MARK in text:
                 seen: dict[str, int] = json.loads(text)[MARK]
-                return seen.get(source)
-        return None
+                return seen
+        return {}
 
     # Writing
 
@@ -186,13 +199,34 @@ class Lake:
         out = self._prepare(table, frame)
         return self._committed(table, lambda: out.write.format("delta").mode("append").save(self.path(table)))
 
-    def replace(self, table: str, frame: DataFrame, where: str | None = None) -> Written:
-        """Make the rows the whole table, or the whole of the partitions that meet ``where``."""
+    def replace(
+        self, table: str, frame: DataFrame, where: str | None = None, mark: Mapping[str, int] | None = None
+    ) -> Written:
+        """Make the rows the whole table, or the whole of the partitions that meet ``where``, in one commit."""
         out = self._prepare(table, frame)
         writer = out.write.format("delta").mode("overwrite")
         if where is not None:
             writer = writer.option("replaceWhere", where)
+        if mark is not None:
+            # By the writer, not by the session: other steps commit in the same session meanwhile.
+            writer = writer.option("userMetadata", json.dumps({MARK: dict(mark)}))
         return self._committed(table, lambda: writer.save(self.path(table)))
+
+    def restore(self, table: str, version: int) -> None:
+        """Make the table what it was at a version: one more commit, which says it has seen what that one had.
+
+        Raises IncompleteInput where the version's files are gone.
+        """
+        mark = self.marks(table, version)
+        try:
+            with self._marked(mark):
+                self._committed(
+                    table, lambda: DeltaTable.forPath(self.spark, self.path(table)).restoreToVersion(version)
+                )
+        except Py4JJavaError as error:
+            if "RESTORE" in str(error.java_exception):
+                raise IncompleteInput(f"{table} can't go back to version {version}: its files are gone") from error
+            raise
 
     def insert_new(
         self, table: str, frame: DataFrame, *, within: str | None = None, mark: Mapping[str, int] | None = None

@@ -12,6 +12,7 @@ from common.features.tiles import batch_tiles
 from common.features.windows import DAY_MS
 from common.sessions import SESSION_GAP_MS, fold_session, sessionize
 from jobs.chain import STEPS
+from jobs.features import at_cut
 from jobs.publish import batch_tiles as tiles_of_rows
 from jobs.spark.models import newest_model
 from tests.jobs.small_shop import CUT_MS
@@ -25,6 +26,7 @@ MADE = (
     "silver/events",
     "silver/items",
     "gold/sessions",
+    "gold/orders",
     "gold/rfm",
     "gold/segments",
     "gold/centroids",
@@ -89,7 +91,8 @@ def test_sessions_equal_the_oracle(built, events):
             **{name: getattr(session, name) for name in session.__struct_fields__},
             "closed": closed,
         }
-    stored = {(r["visitor_id"], r["session_start"]): r.asDict() for r in built.lake.read("gold/sessions").collect()}
+    rows = built.lake.read("gold/sessions").drop("session_date").collect()
+    stored = {(r["visitor_id"], r["session_start"]): r.asDict() for r in rows}
     assert stored == expected
     assert {row["closed"] for row in stored.values()} == {True, False}
 
@@ -98,7 +101,7 @@ def test_sessions_equal_the_oracle(built, events):
 def test_tiles_equal_the_oracle(built, events, name):
     group = GROUPS[name]
     rows = defaultdict(list)
-    for row in built.lake.read(f"gold/{group.table}").collect():
+    for row in at_cut(built.lake.read(f"gold/{group.table}"), group, CUT_MS).collect():
         rows[row[group.key]].append({"dim": "", **row.asDict()})
     stored = {key: tiles_of_rows(group, found) for key, found in rows.items()}
     assert stored == batch_tiles(group, events, CUT_MS)
@@ -107,15 +110,21 @@ def test_tiles_equal_the_oracle(built, events, name):
 def test_rfm_equals_a_plain_count(built, events):
     orders: dict[str, set[str]] = defaultdict(set)
     spent: dict[str, Decimal] = defaultdict(Decimal)
+    returned: dict[str, Decimal] = defaultdict(Decimal)
     last: dict[str, int] = defaultdict(int)
     for row in events:
         if row["event_type"] == "purchase":
             orders[row["visitor_id"]].add(row["order_id"])
             spent[row["visitor_id"]] += row["price"] * row["quantity"]
             last[row["visitor_id"]] = max(last[row["visitor_id"]], row["event_ms"])
-    expected = {v: ((CUT_MS - last[v]) // DAY_MS, len(orders[v]), spent[v]) for v in orders}
+        if row["event_type"] == "refund":
+            returned[row["visitor_id"]] += row["price"] * row["quantity"]
+    assert set(returned) & set(orders)
+    expected = {
+        v: ((CUT_MS - last[v]) // DAY_MS, len(orders[v]), spent[v], returned[v], spent[v] - returned[v]) for v in orders
+    }
     stored = {
-        r["visitor_id"]: (r["recency_days"], r["frequency"], r["monetary"])
+        r["visitor_id"]: (r["recency_days"], r["frequency"], r["monetary"], r["refunded"], r["net"])
         for r in built.lake.read("gold/rfm").collect()
     }
     assert stored == expected

@@ -1,4 +1,5 @@
 CREATE TEMPORARY TABLE `batch_tiles_activity` (
+  `slice` STRING NOT NULL,
   `span` STRING NOT NULL,
   `visitor_id` STRING NOT NULL,
   `tile_start` BIGINT NOT NULL,
@@ -15,4 +16,4 @@ CREATE TEMPORARY TABLE `batch_tiles_activity` (
 );
 
 -- as a value
-ROW<`span` STRING, `visitor_id` STRING, `tile_start` BIGINT, `n` BIGINT, `views` BIGINT, `carts` BIGINT, `searches` BIGINT, `orders` BIGINT, `units` BIGINT, `spend` DECIMAL(38, 4), `refunds` DECIMAL(38, 4), `last_event` BIGINT, `last_purchase` BIGINT>
+ROW<`slice` STRING, `span` STRING, `visitor_id` STRING, `tile_start` BIGINT, `n` BIGINT, `views` BIGINT, `carts` BIGINT, `searches` BIGINT, `orders` BIGINT, `units` BIGINT, `spend` DECIMAL(38, 4), `refunds` DECIMAL(38, 4), `last_event` BIGINT, `last_purchase` BIGINT>

@@ -1,4 +1,5 @@
 CREATE TEMPORARY TABLE `batch_tiles_interest` (
+  `slice` STRING NOT NULL,
   `span` STRING NOT NULL,
   `visitor_id` STRING NOT NULL,
   `tile_start` BIGINT NOT NULL,
@@ -8,4 +9,4 @@ CREATE TEMPORARY TABLE `batch_tiles_interest` (
 );
 
 -- as a value
-ROW<`span` STRING, `visitor_id` STRING, `tile_start` BIGINT, `dim` STRING, `n` BIGINT, `mass` BIGINT>
+ROW<`slice` STRING, `span` STRING, `visitor_id` STRING, `tile_start` BIGINT, `dim` STRING, `n` BIGINT, `mass` BIGINT>

@@ -1,4 +1,5 @@
 CREATE TEMPORARY TABLE `batch_tiles_item_activity` (
+  `slice` STRING NOT NULL,
   `span` STRING NOT NULL,
   `item_id` STRING NOT NULL,
   `tile_start` BIGINT NOT NULL,
@@ -12,4 +13,4 @@ CREATE TEMPORARY TABLE `batch_tiles_item_activity` (
 );
 
 -- as a value
-ROW<`span` STRING, `item_id` STRING, `tile_start` BIGINT, `n` BIGINT, `views` BIGINT, `carts` BIGINT, `purchases` BIGINT, `units` BIGINT, `spend` DECIMAL(38, 4), `last_event` BIGINT>
+ROW<`slice` STRING, `span` STRING, `item_id` STRING, `tile_start` BIGINT, `n` BIGINT, `views` BIGINT, `carts` BIGINT, `purchases` BIGINT, `units` BIGINT, `spend` DECIMAL(38, 4), `last_event` BIGINT>

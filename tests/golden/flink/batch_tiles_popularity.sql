@@ -1,4 +1,5 @@
 CREATE TEMPORARY TABLE `batch_tiles_popularity` (
+  `slice` STRING NOT NULL,
   `span` STRING NOT NULL,
   `item_id` STRING NOT NULL,
   `tile_start` BIGINT NOT NULL,
@@ -8,4 +9,4 @@ CREATE TEMPORARY TABLE `batch_tiles_popularity` (
 );
 
 -- as a value
-ROW<`span` STRING, `item_id` STRING, `tile_start` BIGINT, `n` BIGINT, `mass` BIGINT, `purchases` BIGINT>
+ROW<`slice` STRING, `span` STRING, `item_id` STRING, `tile_start` BIGINT, `n` BIGINT, `mass` BIGINT, `purchases` BIGINT>

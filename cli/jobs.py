@@ -67,6 +67,11 @@ def render_command(job: str, cut: str | None, arguments: tuple[str, ...], env: s
 @settings
 def submit_command(job: str, cut: str | None, arguments: tuple[str, ...], env: str, overrides: tuple[str, ...]) -> int:
     """Run JOB where the configuration says, with the line that `render` prints."""
+    return submit_job(job, cut, arguments, env, overrides)
+
+
+def submit_job(job: str, cut: str | None, arguments: tuple[str, ...], env: str, overrides: tuple[str, ...]) -> int:
+    """Say a job's command line, run it and return its exit code."""
     command = _command(job, cut, arguments, env, overrides)
     click.echo(command.text(), err=True)
     export_key(config.load(env, None, overrides))

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import click
 from cassandra.cluster import Session
 
+from cli.jobs import submit_job
 from cli.options import settings
 from common import config
 from common.config import Config
@@ -52,9 +53,13 @@ def live_command(generation: str | None, env: str, overrides: tuple[str, ...]) -
 
 
 @click.command("rollback")
+@click.option("--run", metavar="ID", help="Take the lake's tables, too, back to what they were after this run.")
 @settings
-def rollback_command(env: str, overrides: tuple[str, ...]) -> None:
+def rollback_command(run: str | None, env: str, overrides: tuple[str, ...]) -> int:
     """Make the batch version before the live one live again."""
+    if run:
+        return submit_job("rollback", None, (f"run={run}",), env, overrides)
     with session_of(config.load(env, None, overrides)) as session:
         pointer = BatchVersions(session).rollback()
     click.echo(f"version {pointer.live} is live")
+    return 0

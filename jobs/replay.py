@@ -1,10 +1,10 @@
-"""Replay: what was turned away comes to the door again, after the fault was mended.
+"""Replay: rejections come to the gate again, from their own bytes, after the fault was mended.
 
-Rejections go through the gate once more from their own bytes, quarantined events through the row rules. What passes
-now moves to where it would have gone, under its own topic, partition and offset; what does not stays where it is.
+What passes now moves to bronze/events, under its own topic, partition and offset; what does not stays where it is.
+Events that broke a row rule have a job of their own: replay_quarantine.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -13,7 +13,6 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as f
 
 from common.admission import EVENT_COLUMNS, policy_from_env
-from jobs.cleanse import good, judged
 from jobs.import_events import admit
 from jobs.spark.args import ARGUMENTS, EnvName, LakeArgs
 from jobs.spark.run import run
@@ -22,16 +21,13 @@ from jobs.spark.tables import Lake
 
 @dataclass(frozen=True, kw_only=True, config=ARGUMENTS)
 class Args(LakeArgs):
-    """Try rejections or quarantined events again."""
-
-    what: Literal["rejections", "quarantine"]
-    """Which of the two."""
+    """Try rejections again."""
 
     topic: str = ""
     """Only records of this topic, such as events or import:shop; empty for all."""
 
     reason: str = ""
-    """Only what was turned away for this reason, or by this rule; empty for all."""
+    """Only what was turned away for this reason; empty for all."""
 
     pseudonym_key_env: EnvName = "DOVETAIL_PSEUDONYM_KEY"
     """Environment variable that holds the key of the pseudonyms."""
@@ -66,25 +62,20 @@ def admitted_again(rejections: DataFrame, args: Args) -> DataFrame:
 def main(spark: SparkSession, args: Args) -> dict[str, Any]:
     """Try again and move what passes."""
     lake = Lake(spark, args.lake)
-    quarantine = args.what == "quarantine"
-    source, target = ("quarantine/events", "silver/cleansed") if quarantine else ("bronze/rejections", "bronze/events")
-    chosen = lake.read(source)
+    chosen = lake.read("bronze/rejections")
     if args.topic:
         chosen = chosen.where(f.col("topic") == args.topic)
     if args.reason:
-        chosen = chosen.where(f.col("rule" if quarantine else "reason") == args.reason)
-    if quarantine:
-        passed = good(judged(chosen.drop("rule")))
-    else:
-        # Of an oversize record only the first kilobyte was kept: there is nothing whole to try.
-        passed = admitted_again(chosen.where(f.octet_length("raw") == f.col("size")), args)
+        chosen = chosen.where(f.col("reason") == args.reason)
+    # Of an oversize record only the first kilobyte was kept: there is nothing whole to try.
+    passed = admitted_again(chosen.where(f.octet_length("raw") == f.col("size")), args)
     passed = passed.persist(StorageLevel.MEMORY_AND_DISK)
     try:
         tried, count, moved = chosen.count(), passed.count(), 0
         if count:
             # First in, then out: a run that fails between the two leaves a copy, and the next run removes it.
-            moved = lake.insert_new(target, passed).inserted
-            lake.remove(source, passed)
+            moved = lake.insert_new("bronze/events", passed).inserted
+            lake.remove("bronze/rejections", passed)
         return {"tried": tried, "passed": count, "moved": moved}
     finally:
         passed.unpersist()

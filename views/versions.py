@@ -218,18 +218,22 @@ class BatchVersions(_Layer):
             self._state(current.live, "retired")
         return flipped
 
-    def rollback(self) -> Pointer:
-        """Make the version before live again; raises ViewMissing where none is kept."""
+    def rollback(self, to: str | None = None) -> Pointer:
+        """Make the version before, or one that is kept, live again; raises ViewMissing where it is not kept."""
         current = self.live()
         if current is None or not current.previous:
             raise ViewMissing("there is no batch version to go back to")
-        target = find_version(self.session, self.layer, current.previous[0])
+        if to is not None and to not in current.previous[:KEPT_VERSIONS]:
+            kept = ", ".join(current.previous[:KEPT_VERSIONS])
+            raise ViewMissing(f"batch version {to} is not kept any more; there are {kept}: publish its cut again")
+        back = current.previous.index(to) if to is not None else 0
+        target = find_version(self.session, self.layer, current.previous[back])
         model = current.info.get("models", {}).get(target.name, {})
         flipped = self._flip(
             current,
             {
                 "live": target.name,
-                "previous": [*current.previous[1:]],
+                "previous": [*current.previous[back + 1 :]],
                 "cut_ms": target.cut_ms,
                 "model_version": model.get("version"),
                 "model_uri": model.get("uri"),

@@ -3,11 +3,13 @@
 import hashlib
 import json
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
 from common.contracts.events import REJECTIONS
-from jobs import cleanse, replay
+from common.errors import ConfigError
+from jobs import cleanse, replay, replay_quarantine
 from jobs.spark.schema import struct_type
 from jobs.spark.tables import Lake
 from tests.jobs.test_tables import DAY_MS, START_MS, event, frame
@@ -30,7 +32,7 @@ def test_rejections_that_pass_the_gate_now_become_events(spark, tmp_path, pseudo
         rejection(7, json.dumps(sound).encode(), size=5_000_000),
     ]
     lake.append("bronze/rejections", spark.createDataFrame(rows, struct_type(REJECTIONS)))
-    args = replay.Args(lake=lake.root, what="rejections", topic="events")
+    args = replay.Args(lake=lake.root, topic="events")
     assert replay.main(spark, args) == {"tried": 3, "passed": 1, "moved": 1}
     moved = lake.read("bronze/events").collect()
     assert [(r["event_id"], r["partition"], r["offset"], r["ingest_ms"]) for r in moved] == [("e1", 1, 5, START_MS)]
@@ -38,18 +40,26 @@ def test_rejections_that_pass_the_gate_now_become_events(spark, tmp_path, pseudo
     assert replay.main(spark, args)["passed"] == 0
 
 
-def test_quarantined_events_that_meet_the_rules_now_are_cleansed(spark, tmp_path, monkeypatch):
+def test_quarantined_events_are_judged_again_and_every_row_is_accounted_for(spark, tmp_path, monkeypatch):
     lake = Lake(spark, str(tmp_path / "lake"))
-    gift = event(1, event_type="purchase", order_id="o", quantity=1, price=Decimal(0))
-    lake.append("bronze/events", frame(spark, [event(0), gift, event(2, event_type="purchase")]))
+    sale: dict[str, Any] = {"event_type": "purchase", "order_id": "o", "quantity": 1, "price": Decimal(0)}
+    gift, orphan = event(1, **sale), event(2, event_type="purchase")
+    odd = event(3, **sale | {"ingest_ms": START_MS - DAY_MS})
+    lake.append("bronze/events", frame(spark, [event(0), gift, orphan, odd]))
     cleansing = cleanse.Args(lake=lake.root, cut=START_MS + DAY_MS)
-    assert cleanse.main(spark, cleansing)["quarantined"] == 2
-    args = replay.Args(lake=lake.root, what="quarantine")
-    assert replay.main(spark, args)["passed"] == 0
+    assert cleanse.main(spark, cleansing)["quarantined"] == 3
+    args = replay_quarantine.Args(lake=lake.root)
+    assert replay_quarantine.main(spark, args) == {"tried": 3, "passed": 0, "filed_anew": 0, "moved": 0, "stays": 3}
+
     mended = tuple(rule for rule in cleanse.RULES if rule.name != "sale_price_is_positive")
     monkeypatch.setattr(cleanse, "RULES", mended)
-    assert replay.main(spark, args) == {"tried": 2, "passed": 1, "moved": 1}
+    told = replay_quarantine.main(spark, replay_quarantine.Args(lake=lake.root, rules=("sale_price_is_positive",)))
+    assert told == {"tried": 2, "passed": 1, "filed_anew": 1, "moved": 1, "stays": 0}
     assert {row["offset"] for row in lake.read("silver/cleansed").collect()} == {0, 1}
-    assert {row["offset"] for row in lake.read("quarantine/events").collect()} == {2}
-    # The mark of what was cleansed is older than the replay's commit, and still found.
+    left = {row["offset"]: row["rule"] for row in lake.read("quarantine/events").collect()}
+    assert left == {2: "sale_has_order", 3: "ingested_after_it_happened"}
+    # Again: nothing moves. What was cleansed is known still, though the mark's commit is older than the replay's.
+    assert replay_quarantine.main(spark, args) == {"tried": 2, "passed": 0, "filed_anew": 0, "moved": 0, "stays": 2}
     assert cleanse.main(spark, cleansing)["rows_in"] == 0
+    with pytest.raises(ConfigError, match="no_such is no rule"):
+        replay_quarantine.main(spark, replay_quarantine.Args(lake=lake.root, rules=("no_such",)))

@@ -159,6 +159,16 @@ def test_an_older_cut_never_replaces_a_newer_one_but_a_rollback_goes_back(sessio
         versions.rollback()
 
 
+def test_a_rollback_goes_back_to_any_version_that_is_kept(session: Session) -> None:
+    versions = BatchVersions(session)
+    first, second, third = (publish(versions, CUT + day * 86_400_000, model_version=f"m{day}") for day in range(3))
+    with pytest.raises(ViewMissing, match=f"v19700101_1 is not kept any more; there are {second.name}, {first.name}"):
+        versions.rollback("v19700101_1")
+    back = versions.rollback(first.name)
+    assert (back.live, back.model_version, back.previous) == (first.name, "m0", ())
+    assert set(versions.drop_old()) == {second.name, third.name}
+
+
 def test_generations_are_made_live_once_they_read_from_early_enough(session: Session) -> None:
     publish(BatchVersions(session))
     generations = Generations(session)

@@ -14,6 +14,5 @@ spark-submit \
   --py-files dist/dovetail.zip \
   jobs/replay.py \
   --lake /var/lib/dovetail/lake \
-  --what rejections \
   --pseudonym-key-env DOVETAIL_PSEUDONYM_KEY \
   --pseudonym-key-id k1

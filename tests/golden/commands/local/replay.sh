@@ -12,6 +12,5 @@ spark-submit \
   --py-files dist/dovetail.zip \
   jobs/replay.py \
   --lake build/lake \
-  --what rejections \
   --pseudonym-key-env DOVETAIL_PSEUDONYM_KEY \
   --pseudonym-key-id k1

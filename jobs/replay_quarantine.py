@@ -1,0 +1,77 @@
+"""Replay of the quarantine: after a rule or its data was mended, quarantined events come before the rules again.
+
+An event that meets every rule now goes to silver/cleansed under its own topic, partition and offset; one that breaks
+another rule than before is filed under that; the rest stays. Every row is in one of the two tables before and after:
+what was tried is what moved, what was filed anew and what stays.
+"""
+
+from typing import Any
+
+from pydantic.dataclasses import dataclass
+from pyspark import StorageLevel
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as f
+
+from common.errors import ConfigError
+from common.rules import RULES
+from jobs.cleanse import good, judged, quarantined
+from jobs.spark.args import ARGUMENTS, LakeArgs, Names
+from jobs.spark.run import alone, run
+from jobs.spark.tables import Lake
+
+
+@dataclass(frozen=True, kw_only=True, config=ARGUMENTS)
+class Args(LakeArgs):
+    """Judge quarantined events again."""
+
+    rules: Names = ()
+    """Only what broke these rules, separated by commas; empty for all."""
+
+    topic: str = ""
+    """Only records of this topic, such as events or import:shop; empty for all."""
+
+
+def chosen(quarantine: DataFrame, args: Args) -> DataFrame:
+    """The quarantined events that are tried."""
+    rows = quarantine
+    if args.topic:
+        rows = rows.where(f.col("topic") == args.topic)
+    if args.rules:
+        rows = rows.where(f.col("rule").isin(*args.rules))
+    return rows
+
+
+def again(rows: DataFrame) -> DataFrame:
+    """The rows judged once more: ``rule`` as of now, ``was`` as it was filed."""
+    return judged(rows.withColumnRenamed("rule", "was"))
+
+
+def main(spark: SparkSession, args: Args) -> dict[str, Any]:
+    """Judge again and move what passes; every row tried is moved, filed anew or stays."""
+    lake = Lake(spark, args.lake)
+    with alone(args.lake, "cleanse"):
+        filed = {row["rule"] for row in lake.read("quarantine/events").select("rule").distinct().collect()}
+        unknown = sorted(set(args.rules) - filed - {rule.name for rule in RULES})
+        if unknown:
+            raise ConfigError(
+                f"--rules: {', '.join(unknown)} is no rule; there are {', '.join(sorted(filed))} to replay"
+            )
+        tried = again(chosen(lake.read("quarantine/events"), args)).persist(StorageLevel.MEMORY_AND_DISK)
+        try:
+            passed, other = good(tried).drop("was"), quarantined(tried).where("rule != was").drop("was")
+            counts = {"tried": tried.count(), "passed": passed.count(), "filed_anew": other.count()}
+            moved = 0
+            if counts["passed"]:
+                # First in, then out: a run that fails between the two leaves a copy, and the next run removes it.
+                moved = lake.insert_new("silver/cleansed", passed).inserted
+                lake.remove("quarantine/events", passed)
+            if counts["filed_anew"]:
+                lake.upsert("quarantine/events", other)
+            stays = counts["tried"] - counts["passed"] - counts["filed_anew"]
+            return counts | {"moved": moved, "stays": stays}
+        finally:
+            tried.unpersist()
+
+
+if __name__ == "__main__":
+    run(main, Args)

@@ -1,0 +1,99 @@
+"""Rollback: the lake's tables, and the pointer to the live views, as they were after a run.
+
+gold/runs says which versions a run read and wrote. Each table that it made or read goes back to that version by one
+more commit, so nothing is lost and a rollback can itself be rolled back; bronze stays, since it is what came in. The
+pointer goes back to the batch version that the run published, where it published one and it is still kept.
+"""
+
+from collections.abc import Iterable
+from contextlib import ExitStack
+from typing import Annotated, Any
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from pyspark.sql import Row, SparkSession
+from pyspark.sql import functions as f
+
+from common.errors import ConfigError
+from jobs.spark.args import ARGUMENTS, CassandraArgs, LakeArgs, cluster_spec
+from jobs.spark.run import alone, run
+from jobs.spark.tables import TABLES, Lake
+from views.connect import connect, disconnect
+from views.versions import BatchVersions
+
+STAY = ("bronze/", "gold/runs", "gold/parity")
+"""Tables that no rollback touches: what came in, and what is known about runs."""
+
+
+@dataclass(frozen=True, kw_only=True, config=ARGUMENTS)
+class Args(LakeArgs, CassandraArgs):
+    """Go back to what a run left."""
+
+    run: Annotated[str, Field(pattern=r"^([0-9T]{15}-[0-9a-f]{8})?$")] = ""
+    """The run's id, as in gold/runs: of a chain it names all its steps. Empty to be told the last ones."""
+
+    pointer: bool = True
+    """Whether the pointer goes back too; false for the lake alone."""
+
+
+def versions_after(steps: Iterable[Row]) -> dict[str, int]:
+    """The version of each table that a run wrote, else read; raises ConfigError where a step of it failed."""
+    found: dict[str, int] = {}
+    for step in steps:
+        if step["outcome"] != "ok":
+            raise ConfigError(
+                f"--run: {step['job']} of that run ended with {step['outcome']}: choose one that ended well"
+            )
+        for table, version in (*step["reads"].items(), *step["writes"].items()):
+            if table in TABLES and not table.startswith(STAY):
+                found[table] = max(version, found.get(table, version))
+    return found
+
+
+def published(steps: Iterable[Row]) -> str | None:
+    """The batch version of the views that the run published, if any."""
+    for step in steps:
+        if step["job"] == "publish":
+            return str(step["version"])
+    return None
+
+
+def main(spark: SparkSession, args: Args) -> dict[str, Any]:
+    """Restore the tables, then the pointer."""
+    lake = Lake(spark, args.lake)
+    runs = lake.read("gold/runs")
+    ours = runs.where(f.col("run_id") == args.run)
+    steps = ours.withColumn("version", f.get_json_object("counts", "$.version")).collect()
+    if not steps:
+        newest = runs.groupBy("run_id").agg(f.max("started_ms").alias("at")).orderBy(f.desc("at")).limit(5).collect()
+        last = ", ".join(row["run_id"] for row in newest)
+        raise ConfigError(f"--run: {f'there is no run {args.run}' if args.run else 'name a run'}; the last are {last}")
+    restored = {}
+    with ExitStack() as locks:
+        for job in sorted({TABLES[table].made_by for table in versions_after(steps)}):
+            locks.enter_context(alone(args.lake, job))
+        for table, version in sorted(versions_after(steps).items()):
+            if lake.version(table) != version:
+                lake.restore(table, version)
+                restored[table] = version
+    live = published(steps)
+    if live is not None and args.pointer:
+        live = go_live(args, live)
+    return {"restored": restored, "live": live if args.pointer else None}
+
+
+def go_live(args: Args, version: str) -> str:
+    """Point to a batch version that is kept; returns what is live."""
+    session = connect(cluster_spec(args))
+    try:
+        versions = BatchVersions(session)
+        current = versions.live()
+        if current is not None and current.live == version:
+            return version
+        return versions.rollback(version).live
+    finally:
+        disconnect(session)
+
+
+if __name__ == "__main__":
+    run(main, Args)

@@ -1,0 +1,65 @@
+"""A rollback takes every table back to what a run left, and the next run goes on from there and loses nothing."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from common.errors import ConfigError, IncompleteInput
+from jobs import cleanse, dedup_events, rfm, rollback
+from jobs.spark.run import execute, new_run_id
+from jobs.spark.tables import Lake
+from tests.jobs.test_tables import DAY_MS, START_MS, event, frame
+
+pytestmark = pytest.mark.spark
+
+JOBS: tuple[tuple[Any, Any], ...] = (
+    (cleanse.main, cleanse.Args),
+    (dedup_events.main, dedup_events.Args),
+    (rfm.main, rfm.Args),
+)
+MADE = ("silver/cleansed", "quarantine/events", "silver/events", "gold/orders", "gold/rfm")
+
+
+def sale(offset: int, event_id: str | None = None, **changes: Any) -> dict:
+    facts: dict[str, Any] = {"event_type": "purchase", "quantity": 1, "line": 1, "price": Decimal(3)}
+    return event(offset, event_id, **facts | {"order_id": f"o{offset}"} | changes)
+
+
+def run_all(spark, lake: Lake) -> str:
+    run_id = new_run_id()
+    for main, args in JOBS:
+        execute(spark, main, args(lake=lake.root, cut=START_MS + DAY_MS), run_id)
+    return run_id
+
+
+def contents(lake: Lake) -> dict[str, list[str]]:
+    return {name: sorted(map(str, lake.read(name).collect())) for name in MADE}
+
+
+def test_tables_go_back_and_the_next_run_goes_on_from_there(spark, tmp_path):
+    lake = Lake(spark, str(tmp_path / "lake"))
+    lake.append("bronze/events", frame(spark, [sale(1), sale(2, price=Decimal(0))]))
+    first = run_all(spark, lake)
+    then = contents(lake)
+    lake.append("bronze/events", frame(spark, [sale(3), sale(4, "e1", ingest_ms=START_MS), sale(5, order_id=None)]))
+    run_all(spark, lake)
+    now = contents(lake)
+    assert all(now[name] != then[name] for name in MADE)
+
+    args = rollback.Args(lake=lake.root, run=first, pointer=False)
+    assert set(rollback.main(spark, args)["restored"]) == set(MADE)
+    assert contents(lake) == then
+    run_all(spark, lake)
+    assert contents(lake) == now
+
+
+def test_a_run_that_is_unknown_or_failed_is_refused(spark, tmp_path):
+    lake = Lake(spark, str(tmp_path / "lake"))
+    failed = new_run_id()
+    with pytest.raises(IncompleteInput):
+        execute(spark, cleanse.main, cleanse.Args(lake=lake.root, cut=START_MS), failed)
+    with pytest.raises(ConfigError, match="cleanse of that run ended with IncompleteInput: choose one that ended well"):
+        rollback.main(spark, rollback.Args(lake=lake.root, run=failed))
+    with pytest.raises(ConfigError, match=f"--run: name a run; the last are {failed}"):
+        rollback.main(spark, rollback.Args(lake=lake.root))

@@ -20,6 +20,12 @@ class Rule:
 
 _SALE = event.type.is_in("purchase", "refund")
 
+LARGEST_PRICE = 1_000_000
+"""Above it a price is a number in the wrong unit or in the wrong column."""
+
+BEST_RATING = 10
+"""The end of the longest rating scale in use."""
+
 RULES: tuple[Rule, ...] = (
     Rule("event_type_is_declared", event.type.is_in(*sorted(EVENT_TYPES))),
     Rule("visitor_is_named", event.visitor_id != ""),
@@ -28,6 +34,11 @@ RULES: tuple[Rule, ...] = (
     Rule("sale_price_is_positive", ~_SALE | (~event.price.is_null() & (event.price * 1 > 0))),
     Rule("sale_quantity_is_positive", ~_SALE | (~event.quantity.is_null() & (event.quantity > 0))),
     Rule("price_is_not_negative", event.price.is_null() | (event.price * 1 >= 0)),
+    Rule("price_is_plausible", event.price.is_null() | (event.price * 1 <= LARGEST_PRICE)),
+    Rule(
+        "rating_is_on_its_scale",
+        ~(event.type == "rate") | event.value.is_null() | ((event.value >= 0) & (event.value <= BEST_RATING)),
+    ),
     Rule("ingested_after_it_happened", event.ingest_ms - event.time >= -300_000),
 )
 """The rules in the order they are tried."""

@@ -80,8 +80,17 @@ class FieldMapping(BaseModel):
     sql: str | None = None
     values: dict[str, str] = Field(default_factory=dict)
     """Replacements of the source's values; others pass unchanged."""
-    time: str | None = None
-    """For event_ms: ``epoch_s``, ``epoch_ms`` or a pattern such as ``yyyy-MM-dd HH:mm:ss``, read as UTC."""
+    time: str | tuple[str, ...] | None = None
+    """For event_ms: ``epoch_s``, ``epoch_ms`` or a pattern such as ``yyyy-MM-dd HH:mm:ss``, read in ``zone``.
+
+    Of several, the first that reads the whole text counts.
+    """
+    zone: str = "UTC"
+    """The zone of times that do not say theirs, such as Europe/Berlin."""
+    decimal: Literal[".", ","] = "."
+    """The decimal mark of a number; with a comma, points and blanks group its digits."""
+    factor: str | None = None
+    """What a number is multiplied by, for a price in cents: 0.01."""
 
 
 class MappingFile(BaseModel):
@@ -149,8 +158,13 @@ def _numbered(frame: DataFrame) -> DataFrame:
 
 
 def _lines(spark: SparkSession, path: str) -> DataFrame:
-    """Lines of text files: ``offset``, ``value``, ``_modified``."""
-    text = spark.read.text(path).select("value", "_metadata", _modified())
+    """Lines of text files: ``offset``, ``value``, ``_modified``.
+
+    A line that is no UTF-8 is read as ISO 8859-1, in which every byte is a letter: files of two programs mix both.
+    """
+    latin = f.decode(f.col("value").cast("binary"), "ISO-8859-1")
+    value = f.when(f.is_valid_utf8("value"), f.col("value")).otherwise(latin).alias("value")
+    text = spark.read.text(path).select(value, "_metadata", _modified())
     return _numbered(text).drop("_metadata")
 
 
@@ -362,7 +376,7 @@ def mapping(spark: SparkSession, source: Source) -> DataFrame:
     for name, how in declared.items():
         text = _mapped(how)
         kind = EVENTS.field(name).kind
-        typed = _event_time(text, how.time) if name == "event_ms" else _wire_type(text, kind)
+        typed = _event_time(text, how) if name == "event_ms" else _wire_type(text, kind, how)
         unread = unread | (text.isNotNull() & typed.isNull())
         fields[name] = typed
     frame = frame.withColumn(_CORRUPT, unread)
@@ -383,7 +397,7 @@ def mapped_text(
     cells, unread = {}, f.col(_CORRUPT)
     for name, how in declared.items():
         value = _mapped(how)
-        cells[name] = _event_time(value, how.time) if name in times else value.cast("string")
+        cells[name] = _event_time(value, how) if name in times else value.cast("string")
         unread = unread | (value.isNotNull() & cells[name].isNull())
     return frame.select(
         "offset",
@@ -422,19 +436,31 @@ def _mapped(how: FieldMapping) -> Column:
     return value
 
 
-def _event_time(value: Column, pattern: str | None) -> Column:
+def _event_time(value: Column, how: FieldMapping) -> Column:
+    patterns = (how.time,) if how.time is None or isinstance(how.time, str) else how.time
+    return f.coalesce(*(_instant(value, pattern, how.zone) for pattern in patterns))
+
+
+def _instant(value: Column, pattern: str | None, zone: str) -> Column:
     if pattern in (None, "epoch_ms"):
         return value.try_cast("long")
     if pattern == "epoch_s":
         return value.try_cast("long") * 1000
-    return f.unix_millis(f.try_to_timestamp(value.cast("string"), f.lit(pattern)))
+    # The session's zone is UTC: what is read is the wall clock of the zone.
+    read = f.try_to_timestamp(f.trim(value.cast("string")), f.lit(pattern))
+    return f.unix_millis(read if zone == "UTC" else f.to_utc_timestamp(read, zone))
 
 
-def _wire_type(value: Column, kind: Kind) -> Column:
+def _wire_type(value: Column, kind: Kind, how: FieldMapping) -> Column:
     """Numbers as numbers; a price stays text, which the gate reads exactly."""
-    if kind.name in ("int", "long", "double"):
-        return value.try_cast(data_type(kind))
-    return value.cast(t.StringType())
+    if kind.name not in ("int", "long", "double", "decimal"):
+        return value.cast(t.StringType())
+    if how.decimal == ",":
+        value = f.replace(f.regexp_replace(value.cast("string"), "[. \u00a0']", ""), f.lit(","), f.lit("."))
+    if how.factor is not None:
+        value = value.try_cast("decimal(28,6)") * f.lit(how.factor).cast("decimal(10,6)")
+        value = value.try_cast("decimal(18,4)")
+    return value.cast(t.StringType()) if kind.name == "decimal" else value.try_cast(data_type(kind))
 
 
 def _spec(path: str) -> MappingFile:

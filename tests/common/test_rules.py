@@ -25,6 +25,8 @@ BROKEN: dict[str, dict[str, object]] = {
     "sale_price_is_positive": {"price": Decimal(0)},
     "sale_quantity_is_positive": {"quantity": 0},
     "price_is_not_negative": {"event_type": "view", "price": Decimal("-0.01")},
+    "price_is_plausible": {"price": Decimal("1000000.01")},
+    "rating_is_on_its_scale": {"event_type": "rate", "value": 10.5},
     "ingested_after_it_happened": {"ingest_ms": -300_000},
 }
 

@@ -1,0 +1,137 @@
+"""Whatever a shop delivers: what is right goes on, what is wrong is kept with its reason, or one line says why."""
+
+import json
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import pytest
+import yaml
+from pyspark.sql import functions as f
+
+from common.errors import ContractError
+from common.features.windows import DAY_MS
+from jobs import cleanse, dedup_events, features, import_events, rfm, sessionize
+from jobs.spark.tables import Lake
+from tests.jobs.test_tables import START_MS, event, frame
+
+pytestmark = pytest.mark.spark
+
+LINES = [
+    "who;what;when;sku;group;cost;pieces;order",
+    "ann;buy;2026-03-01 09:30:00;A;Tee;1.234,50;2;o1",
+    "ann;buy;01.03.2026 10:30;B;Tee;0,99;1;o1",
+    "bob;buy;2026-03-01T09:00:00+02:00;B;Tee;99 999,00;1;o2",
+    "bob;look;20260301T120000;C;Caf\u00e9;;;",
+    "eve;buy;1 March 2026;C;Tee;1,00;1;o3",  # a fifth format
+    "eve;buy;2026-03-01 09:30:00;C;Tee;-5,00;1;o4",
+    "eve;buy;2026-03-01 09:30:00;C;Tee;99.999.999.999,00;1;o5",
+    ";look;2026-03-01 09:30:00;C;Tee;;;",  # nobody
+    "eve;buy;2026-03-01 09:30:00;C;Tee;1,00;one;o6",
+    "eve;buy;2026-03-01 09:30:00;C;Tee;1,00;1;",  # no order
+    "eve;look;2026-03-0",  # cut off
+]
+LATIN = "zoe;look;2026-03-01 12:00:00;C;Caf\u00e9;;;"
+
+MAPPING = {
+    "format": "csv",
+    "options": {"sep": ";"},
+    "fields": {
+        "event_type": {"column": "what", "values": {"look": "view", "buy": "purchase"}},
+        "event_ms": {
+            "column": "when",
+            "time": ["yyyy-MM-dd HH:mm:ss", "dd.MM.yyyy HH:mm", "yyyy-MM-dd'T'HH:mm:ssXXX", "yyyyMMdd'T'HHmmss"],
+        },
+        "user_id": "who",
+        "item_id": "sku",
+        "category": "group",
+        "price": {"column": "cost", "decimal": ","},
+        "quantity": "pieces",
+        "order_id": "order",
+    },
+}
+
+
+@pytest.fixture
+def lake(spark, tmp_path):
+    return Lake(spark, str(tmp_path / "lake"))
+
+
+def test_a_dirty_file_gives_what_is_right_and_keeps_the_rest(spark, lake, tmp_path, pseudonym_key):
+    body = b"\n".join([*(line.encode() for line in LINES[:-1]), LATIN.encode("latin-1"), LINES[-1].encode()])
+    (tmp_path / "shop.csv").write_bytes(body)
+    (tmp_path / "map.yaml").write_text(yaml.safe_dump(MAPPING), encoding="utf-8")
+    shop, mapping = str(tmp_path / "shop.csv"), str(tmp_path / "map.yaml")
+    args = import_events.Args(lake=lake.root, format="mapping", path=shop, mapping=mapping)
+    counts = import_events.main(spark, args)
+    assert (counts["rows_in"], counts["accepted"], counts["rejected"]) == (12, 5, 7)
+    rows = lake.read("bronze/events").orderBy("offset").collect()
+    assert [row["event_ms"] - START_MS for row in rows] == [34_200_000, 37_800_000, 25_200_000, 43_200_000, 43_200_000]
+    assert [row["price"] for row in rows] == [Decimal("1234.5"), Decimal("0.99"), Decimal(99999), None, None]
+    assert [row["category"] for row in rows] == ["tee", "tee", "tee", "caf\u00e9", "caf\u00e9"]
+    kept = lake.read("bronze/rejections").orderBy("offset").collect()
+    assert sum(counts["reasons"].values()) == len(kept) == 7
+    # What the gate refused is kept as the event it was to be, with the field at fault; what can't be read as it came.
+    gate = [json.loads(bytes(row["raw"])).get("price") for row in kept if bytes(row["raw"]).startswith(b"{")]
+    assert gate[:2] == ["-5.00", "99999999999.00"]
+    assert bytes(kept[-1]["raw"]).decode() == LINES[-1]
+
+
+def test_units_and_zones_are_brought_to_one(spark, lake, tmp_path, pseudonym_key):
+    (tmp_path / "shop.csv").write_text("who;when;sku;cents\nann;2026-03-01 10:00:00;A;1234\n", encoding="utf-8")
+    fields: dict[str, Any] = {"event_type": {"value": "view"}, "user_id": "who", "item_id": "sku"}
+    fields["event_ms"] = {"column": "when", "time": "yyyy-MM-dd HH:mm:ss", "zone": "Europe/Berlin"}
+    fields["price"] = {"column": "cents", "factor": "0.01"}
+    (tmp_path / "map.yaml").write_text(yaml.safe_dump(MAPPING | {"fields": fields}), encoding="utf-8")
+    shop, mapping = str(tmp_path / "shop.csv"), str(tmp_path / "map.yaml")
+    args = import_events.Args(lake=lake.root, format="mapping", path=shop, mapping=mapping)
+    assert import_events.main(spark, args)["accepted"] == 1
+    row = lake.read("bronze/events").collect()[0]
+    assert (row["event_ms"], row["price"]) == (START_MS + 9 * 3_600_000, Decimal("12.34"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.drop("UnitPrice"), "has no column UnitPrice; it has InvoiceNo, StockCode"),
+        (lambda t: t.withColumnRenamed("Quantity", "Qty"), "has no column Quantity; it has InvoiceNo, StockCode"),
+    ],
+)
+def test_a_column_that_is_missing_is_named(spark, lake, tmp_path, pseudonym_key, change, message):
+    change(retail(spark)).write.parquet(str(tmp_path / "retail"))
+    with pytest.raises(ContractError, match=message) as refused:
+        import_events.main(
+            spark, import_events.Args(lake=lake.root, format="online_retail", path=str(tmp_path / "retail"))
+        )
+    assert "\n" not in str(refused.value)
+    assert not lake.exists("bronze/events")
+
+
+def retail(spark):
+    rows = [("536365", "85123A", "MUG", 6, "2010-12-01 08:26:00", 2.55, 17850, "United Kingdom")]
+    rows += [("C53637", "71053", "CUP", -1, "2010-12-01 09:00:00", 3.0, 17851, "France")]
+    names = ["InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate", "UnitPrice", "CustomerID", "Country"]
+    frame = spark.createDataFrame(rows, names)
+    return frame.withColumns({"InvoiceDate": f.to_timestamp("InvoiceDate"), "Quantity": f.col("Quantity").cast("int")})
+
+
+def test_skew_an_empty_day_and_a_day_delivered_twice(spark, lake, monkeypatch):
+    monkeypatch.setattr(features, "GROUPS", {"activity": features.GROUPS["activity"]})
+    sale: dict[str, Any] = {"event_type": "purchase", "quantity": 1, "price": Decimal(2), "line": 1}
+    # One customer with a third of the rows; then a day without any, then the first day once more under new offsets.
+    rows = [event(i, visitor_id="whale" if i % 3 == 0 else f"v{i}", order_id=f"o{i}", **sale) for i in range(300)]
+    again = [{**row, "offset": row["offset"] + 1_000, "ingest_ms": START_MS + 2 * DAY_MS} for row in rows]
+    jobs: list[tuple[Any, Any]] = [(cleanse.main, cleanse.Args), (dedup_events.main, dedup_events.Args)]
+    jobs += [(features.main, features.Args), (sessionize.main, sessionize.Args), (rfm.main, rfm.Args)]
+    found = []
+    for day, came in enumerate((rows, [], again), 1):
+        if came:
+            lake.append("bronze/events", frame(spark, came))
+        for main, args in jobs:
+            main(spark, args(lake=lake.root, cut=START_MS + day * DAY_MS))
+        figures = lake.read("gold/rfm").select("visitor_id", "recency_days", "frequency", "monetary").collect()
+        found.append({row["visitor_id"]: tuple(row)[1:] for row in figures})
+    assert found[0]["whale"] == (0, 100, Decimal(200)) and len(found[0]) == 201
+    assert [one["whale"] for one in found[1:]] == [(1, 100, Decimal(200)), (2, 100, Decimal(200))]
+    assert lake.read("silver/cleansed").count() == 600 and lake.read("silver/events").count() == 300
+    assert {row["session_date"] for row in lake.read("gold/sessions").collect()} == {date(2026, 3, 1)}

@@ -2,6 +2,7 @@
 
 import json
 import os
+from functools import reduce
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -65,9 +66,11 @@ def model_named(lake: str, model_version: str) -> tuple[Path, Manifest]:
     return folder, read_manifest(folder)
 
 
-def model_of_lists(lake: str, items: DataFrame) -> tuple[Path, Manifest]:
-    """The model whose item indexes the lists of gold/items use; raises IncompleteInput where they name none."""
-    row = items.where(f.col("model_version").isNotNull()).select("model_version").first()
-    if row is None:
-        raise IncompleteInput("gold/items names no model: run recommend first")
-    return model_named(lake, row["model_version"])
+def model_of_lists(lake: str, *lists: DataFrame) -> tuple[Path, Manifest]:
+    """The model whose item indexes the lists use; raises IncompleteInput where they name none, or different ones."""
+    named = reduce(DataFrame.unionAll, (frame.select("model_version") for frame in lists))
+    versions = sorted(row[0] for row in named.where(f.col("model_version").isNotNull()).distinct().collect())
+    if len(versions) != 1:
+        told = f"are of different models ({', '.join(versions)})" if versions else "name no model"
+        raise IncompleteInput(f"the lists of visitors and of items {told}: run recommend again")
+    return model_named(lake, versions[0])

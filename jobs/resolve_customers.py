@@ -23,7 +23,7 @@ from common.errors import ConfigError
 from common.resolution.comparisons import COMPARISONS, FIELDS
 from common.resolution.weights import Tally, Weights, bits_of, learn
 from jobs.spark.args import ARGUMENTS, LakeArgs
-from jobs.spark.candidates import candidate_pairs, compared, pass_keys, random_tally, with_lsh_keys
+from jobs.spark.candidates import Bands, candidate_pairs, compared, pass_keys, random_tally
 from jobs.spark.components import components
 from jobs.spark.run import run
 from jobs.spark.tables import Lake
@@ -62,7 +62,7 @@ class Args(LakeArgs):
     """Neighbours in its block that a customer is compared with at most; smaller blocks are compared in full."""
 
     lsh_bands: Annotated[int, Field(ge=0, le=50)] = 4
-    """MinHash bands over the character trigrams of all fields: further blocks; 0 for none."""
+    """MinHash bands over the trigrams of all fields: further blocks; 0 for none."""
 
     lsh_rows: Annotated[int, Field(ge=1, le=20)] = 5
     """MinHash values of a band: the more, the more alike two customers must be to share it."""
@@ -122,16 +122,14 @@ def derived() -> dict[str, Column]:
     }
 
 
-def blocked(customers: DataFrame, bands: int, rows: int, seed: int) -> DataFrame:
-    """Standardised customers with ``keys``, the blocks they stand in, and ``rank``, their place within a block."""
-    keys = pass_keys()
-    frame = customers.withColumns(derived())
-    if bands:
-        frame = with_lsh_keys(frame, f.concat_ws(" ", *FIELDS[:8]), bands, rows, seed)
-        keys = f.concat(keys, "lsh_keys")
+def blocked(customers: DataFrame) -> DataFrame:
+    """Standardised customers with ``keys``, their blocks, ``rank``, their place in one, and ``text`` for MinHash."""
     first_bytes = f.hex(f.substring(f.encode(f.concat("given", "birth"), "utf-8"), 1, 7))
-    return frame.select(
-        "node", keys.alias("keys"), f.coalesce(f.conv(first_bytes, 16, 10).cast("long"), f.lit(0)).alias("rank")
+    return customers.withColumns(derived()).select(
+        "node",
+        pass_keys().alias("keys"),
+        f.coalesce(f.conv(first_bytes, 16, 10).cast("long"), f.lit(0)).alias("rank"),
+        f.trim(f.concat_ws(" ", *FIELDS[:8])).alias("text"),
     )
 
 
@@ -292,7 +290,7 @@ def main(spark: SparkSession, args: Args) -> dict[str, Any]:
     kept = [comparable]
     try:
         rows = comparable.count()
-        pairs = candidate_pairs(blocked(comparable, args.lsh_bands, args.lsh_rows, args.seed), args.window)
+        pairs = candidate_pairs(blocked(comparable), args.window, Bands(args.lsh_bands, args.lsh_rows, args.seed))
         pairs = compared(pairs, comparable).persist(StorageLevel.MEMORY_AND_DISK)
         kept.append(pairs)
         seen = tally(pairs.groupBy("pattern").agg(f.count("*").alias("pairs")))
@@ -309,7 +307,9 @@ def main(spark: SparkSession, args: Args) -> dict[str, Any]:
         best = strongest(edges.where(f.col("weight") >= threshold))
         links = lake.replace("gold/person_links", named.join(best, "node", how="left"))
         ids = named.select("customer_id", "person_id", "customers")
-        persons = lake.replace("gold/persons", golden(customers.join(ids, "customer_id", how="inner")))
+        members = customers.join(ids, "customer_id", how="inner").persist(StorageLevel.MEMORY_AND_DISK)
+        kept.append(members)
+        persons = lake.replace("gold/persons", golden(members))
         queue = lake.replace("gold/review_queue", in_question(edges, named.select("node", "customer_id", "person_id")))
     finally:
         for frame in kept:

@@ -95,12 +95,15 @@ def learn(candidates: Tally, random: Tally, all_pairs: float, rounds: int = 500,
         strangers = random.pairs * _posterior(drawn, model)[2]
         m, u = _shares(found, matches), _shares(drawn, strangers)
         h = _household(_shares(found, households), u)
-        # Never without a pair: a share of zero could not grow again.
-        shares = [float(np.clip(x.sum(), PRIOR, 0.5 * all_pairs)) / all_pairs for x in (matches, households)]
-        before, model = model, Weights(*shares, m, h, u, turn)
+        before, model = model, Weights(_share(matches, all_pairs), _share(households, all_pairs), m, h, u, turn)
         if _moved(before, model) < tolerance:
             break
     return model
+
+
+def _share(pairs: Floats, all_pairs: float) -> float:
+    """The share of all pairs; never that of no pair, since a share of zero could not grow again."""
+    return float(np.clip(pairs.sum(), PRIOR, 0.5 * all_pairs)) / all_pairs
 
 
 def _mostly_agreeing(comparison: Comparison) -> Floats:

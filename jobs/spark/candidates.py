@@ -4,19 +4,19 @@ What is drawn together and compared is decided by the pure functions of common/r
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from pyspark.ml.feature import HashingTF, MinHashLSH
-from pyspark.ml.functions import vector_to_array
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as f
 
-from common.resolution.blocking import PASSES, neighbours
+from common.resolution.blocking import PASSES, neighbours, trigram_bands
 from common.resolution.comparisons import FIELDS, patterns
 
 Batches = Iterable[pa.RecordBatch]
 
+_BLOCK = pa.schema([("key", pa.int64()), ("rank", pa.int64()), ("node", pa.int64())])
 _PAIR = pa.schema([("left", pa.int64()), ("right", pa.int64())])
 _COMPARED = pa.schema([("left", pa.int64()), ("right", pa.int64()), ("pattern", pa.int64())])
 _TALLY = pa.schema([("pattern", pa.int64()), ("pairs", pa.int64())])
@@ -33,33 +33,46 @@ def pass_keys() -> Column:
     return f.array_compact(f.array(*keys))
 
 
-def with_lsh_keys(customers: DataFrame, text: Column, bands: int, rows: int, seed: int) -> DataFrame:
-    """Add ``lsh_keys``: a hash for each of ``bands`` bands of ``rows`` MinHash values over the text's trigrams.
+@dataclass(frozen=True)
+class Bands:
+    """How many MinHash bands the column ``text`` is cut into, of how many values each."""
 
-    Two texts share a band with probability 1 - (1 - J^rows)^bands, J the share of trigrams that both have.
-    """
-    grams = f.transform(f.sequence(f.lit(1), f.greatest(f.lit(1), f.length("_text") - 2)), _trigram)
-    frame = customers.withColumn("_text", text).withColumn("_grams", grams)
-    counted = HashingTF(numFeatures=1 << 20, binary=True, inputCol="_grams", outputCol="_vector").transform(frame)
-    hasher = MinHashLSH(inputCol="_vector", outputCol="_hashes", numHashTables=bands * rows, seed=seed)
-    hashed = hasher.fit(counted).transform(counted)
-    value = [vector_to_array(f.col("_hashes")[i])[0] for i in range(bands * rows)]
-    keys = [f.xxhash64(f.lit(f"lsh {band}"), *value[band * rows :][:rows]) for band in range(bands)]
-    return hashed.withColumn("lsh_keys", f.array(*keys)).drop("_text", "_grams", "_vector", "_hashes")
+    bands: int
+    rows: int
+    seed: int
 
 
-def _trigram(at: Column) -> Column:
-    return f.substring(f.col("_text"), at, f.lit(3))
-
-
-def candidate_pairs(customers: DataFrame, window: int) -> DataFrame:
+def candidate_pairs(customers: DataFrame, window: int, lsh: Bands) -> DataFrame:
     """The pairs (``left`` < ``right``) of customers that share a block, each once.
 
-    ``customers`` has ``node``, the array ``keys`` and ``rank``, by which the rows of a block are sorted.
+    ``customers`` has ``node``, the array ``keys``, ``rank``, by which the rows of a block are sorted, and ``text``, of
+    which MinHash bands are further blocks.
     """
-    rows = customers.select(f.explode("keys").alias("key"), "rank", "node")
+    rows = customers.select("node", "rank", "keys", "text").mapInArrow(_spread(lsh), "key long, rank long, node long")
     blocks = rows.repartition("key").sortWithinPartitions("key", "rank", "node")
     return blocks.mapInArrow(_pairing(window), "left long, right long").distinct()
+
+
+def _spread(lsh: Bands) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
+    """A row for each block of each customer."""
+
+    def spread(batches: Batches) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            node, rank = (batch.column(x).to_numpy() for x in ("node", "rank"))
+            keys = batch.column("keys")
+            per_row = keys.value_lengths().to_numpy()
+            key, at = keys.flatten().to_numpy(), np.repeat(np.arange(len(node)), per_row)
+            text = batch.column("text").cast(pa.large_string())
+            _, where, data = text.buffers()
+            if lsh.bands and len(text) and data is not None:
+                offsets = np.frombuffer(where, np.int64)[text.offset : text.offset + len(text) + 1]
+                bands = trigram_bands(np.frombuffer(data, np.uint8), offsets, lsh.bands, lsh.rows, lsh.seed)
+                row, band = np.nonzero(bands)
+                key, at = np.concatenate([key, bands[row, band]]), np.concatenate([at, row])
+            columns = [pa.array(key), pa.array(rank[at]), pa.array(node[at])]
+            yield pa.RecordBatch.from_arrays(columns, schema=_BLOCK)
+
+    return spread
 
 
 def _pairing(window: int) -> Callable[[Batches], Iterator[pa.RecordBatch]]:

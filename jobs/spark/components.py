@@ -21,18 +21,25 @@ def components(edges: DataFrame) -> DataFrame:
     Raises IncompleteInput where the stars have not settled after :data:`ROUNDS` rounds.
     """
     stars = edges.select(f.greatest("left", "right").alias("node"), f.least("left", "right").alias("to"))
-    stars = stars.where("node > to").distinct()
-    before = None
+    stars = stars.where("node > to").distinct().localCheckpoint(eager=False)
     for _ in range(ROUNDS):
-        # Each round stands on its own rows, or the plan would grow with every round.
-        stars = _small_stars(_large_stars(stars)).localCheckpoint(eager=False)
-        now = stars.agg(f.count("*"), f.bit_xor(f.xxhash64("node", "to"))).first()
-        if now == before:
+        if _settled(stars):
             leaves = stars.select("node", f.col("to").alias("component"))
             centres = stars.select(f.col("to").alias("node"), f.col("to").alias("component")).distinct()
             return leaves.unionByName(centres)
-        before = now
+        # Each round stands on its own rows, or the plan would grow with every round.
+        stars = _small_stars(_large_stars(stars)).localCheckpoint(eager=False)
     raise IncompleteInput(f"connected components have not settled after {ROUNDS} rounds: is the graph one long chain?")
+
+
+def _settled(edges: DataFrame) -> bool:
+    """Whether every node is tied to one other, to which all that are tied to it are tied: the graph is stars."""
+    ends = edges.select(f.col("node"), f.lit(1).alias("tied")).unionByName(
+        edges.select(f.col("to").alias("node"), f.lit(0).alias("tied"))
+    )
+    # A leaf is tied once and nothing is tied to it; a centre is tied to nothing.
+    per_node = ends.groupBy("node").agg(f.sum("tied").alias("tied"), f.count("*").alias("ends"))
+    return per_node.where("tied > 0 AND ends > 1").isEmpty()
 
 
 def _large_stars(edges: DataFrame) -> DataFrame:

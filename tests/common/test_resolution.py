@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.errors import IncompleteInput
-from common.resolution.blocking import neighbours
+from common.resolution.blocking import neighbours, trigram_bands
 from common.resolution.comparisons import COMPARISONS, FIELDS, SIZES, patterns, similarity, unpacked
 from common.resolution.weights import Tally, bits_of, learn, probability
 
@@ -86,6 +86,36 @@ def test_neighbours_are_the_close_rows_of_a_block_each_once(blocks, window, fres
         if blocks[left] == blocks[right]
     }
     assert len(pairs) == len(set(pairs)) and set(pairs) == expected
+
+
+def bands_of(texts, bands, rows):
+    """The bands of texts that begin in the middle of a buffer."""
+    raw = [text.encode() for text in texts]
+    offsets = np.cumsum([5, *map(len, raw)])
+    data = np.frombuffer(b"-----" + b"".join(raw) + b"--", np.uint8)
+    return trigram_bands(data, offsets.astype(np.int64), bands, rows, seed=3)
+
+
+def trigrams(text):
+    raw = text.encode()
+    return {raw[at : at + 3] for at in range(len(raw) - 2)}
+
+
+def test_bands_are_shared_as_often_as_trigrams_are():
+    left, right = "anna berg 19800131 elm lane oslo", "anna bergh 19800131 elm lane oslo"
+    both, either = trigrams(left) & trigrams(right), trigrams(left) | trigrams(right)
+    share = len(both) / len(either)
+    one, other = bands_of([left, right], bands=4_000, rows=2)
+    assert (one == other).mean() == pytest.approx(share**2, abs=0.03)
+
+
+@given(st.lists(st.text(max_size=12), min_size=1, max_size=8))
+def test_bands_hang_on_the_text_alone_and_short_texts_have_none(texts):
+    bands = bands_of(texts, bands=3, rows=2)
+    for text, found in zip(texts, bands, strict=True):
+        alone = bands_of([text], bands=3, rows=2)[0]
+        assert found.tolist() == alone.tolist()
+        assert (found == 0).all() == (len(text.encode()) < 3)
 
 
 # Weights

@@ -16,7 +16,7 @@ from common.errors import ConfigError
 from common.resolution.comparisons import COMPARISONS, SIZES
 from jobs import import_customers, resolve_customers
 from jobs.resolve_customers import golden, grouped, identified, in_question, letters
-from jobs.spark.candidates import candidate_pairs
+from jobs.spark.candidates import Bands, candidate_pairs
 from jobs.spark.components import components
 from jobs.spark.schema import struct_type
 from jobs.spark.tables import Lake
@@ -150,7 +150,7 @@ def test_rows_that_cannot_be_read_or_have_no_id_are_kept_with_the_reason(spark, 
     lake = Lake(spark, args.lake)
     kept = {row["offset"]: bytes(row["raw"]).decode() for row in lake.read("bronze/rejections").collect()}
     assert kept == {at: lines[at] for at in (3, 4, 5, 6)}
-    ann = lake.read("silver/customers").where("given_name = 'Anna'").first()
+    ann = lake.read("silver/customers").where("given_name = 'Anna'").collect()[0]
     assert ann["updated_ms"] == 1_767_312_000_000 and ann["email_hash"].startswith("k1_")
     again = import_customers.main(spark, args)
     assert (again["new_customers"], again["updated_customers"], again["new_rejections"]) == (0, 0, 0)
@@ -182,13 +182,14 @@ def test_each_pair_of_a_block_comes_once_though_blocks_and_passes_overlap_and_go
     spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", "7")
     blocks = {1: range(0, 20), 2: range(10, 25), 3: (30,)}
     keys = {node: [key for key, nodes in blocks.items() if node in nodes] for node in range(31)}
-    rows = [(node, held, node) for node, held in keys.items()]
-    customers = spark.createDataFrame(rows, "node long, keys array<long>, rank long")
-    found = [tuple(row) for row in candidate_pairs(customers, window=30).collect()]
+    rows = [(node, held, node, "") for node, held in keys.items()]
+    customers = spark.createDataFrame(rows, "node long, keys array<long>, rank long, text string")
+    passes_alone = Bands(bands=0, rows=1, seed=1)
+    found = [tuple(row) for row in candidate_pairs(customers, 30, passes_alone).collect()]
     expected = {(a, b) for nodes in blocks.values() for a in nodes for b in nodes if a < b}
     assert len(found) == len(set(found)) and set(found) == expected
     # In a block larger than the window each meets its neighbours only: one customer in all blocks costs no square.
-    few = [tuple(row) for row in candidate_pairs(customers, window=3).collect()]
+    few = [tuple(row) for row in candidate_pairs(customers, 3, passes_alone).collect()]
     assert set(few) == {(a, b) for a, b in expected if b - a <= 3}
 
 
@@ -197,7 +198,7 @@ def test_each_pair_of_a_block_comes_once_though_blocks_and_passes_overlap_and_go
 
 def naive(edges):
     """Component of each node by union-find."""
-    parent = {}
+    parent: dict[int, int] = {}
 
     def root(node):
         while parent.setdefault(node, node) != node:
@@ -228,7 +229,7 @@ def test_a_long_chain_of_weak_matches_is_cut_at_its_weaker_links(spark):
     strong = [(i, i + 1, 30.0) for i in (0, 1, 6, 7)] + [(20, 21, 1.0)]
     edges = spark.createDataFrame(weak + strong, "left long, right long, weight double")
     stars, chains = grouped(edges, largest=5, threshold=1.0)
-    groups = {}
+    groups: dict[int, set[int]] = {}
     for row in stars.collect():
         groups.setdefault(row["component"], set()).add(row["node"])
     assert chains == 1 and {frozenset(g) for g in groups.values()} == {
@@ -288,6 +289,6 @@ def test_levels_are_named_as_they_were_packed(spark):
         pattern, radix = pattern + digit * radix, radix * size
     pairs = spark.createDataFrame([(1, 2, pattern, 0.5)], "left long, right long, pattern long, weight double")
     links = spark.createDataFrame([(1, "z", "P"), (2, "a", "Q")], "node long, customer_id string, person_id string")
-    row = in_question(pairs, links).first()
+    row = in_question(pairs, links).collect()[0]
     assert row["levels"] == {c.name: c.levels[d] for c, d in zip(COMPARISONS, digits, strict=True)}
     assert (row["customer_id"], row["person_id"], row["other_id"], row["other_person_id"]) == ("a", "Q", "z", "P")

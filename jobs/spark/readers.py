@@ -264,14 +264,17 @@ def online_retail(spark: SparkSession, source: Source) -> DataFrame:
     frame = _parquet(spark, source.path)
     names = ["InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate", "UnitPrice", "CustomerID", "Country"]
     _require(frame, source.path, names)
+    # Rows are known by their cells as they came; a column that came in another type is read as its own.
+    typed = {"Quantity": "int", "UnitPrice": "decimal(18,4)", "CustomerID": "long", "InvoiceDate": "timestamp"}
+    frame = frame.withColumn("_hash", _all_columns_hash(names))
+    frame = frame.withColumns({name: f.col(name).try_cast(kind) for name, kind in typed.items()})
     refund = f.col("InvoiceNo").startswith("C")
     in_file = Window.partitionBy("InvoiceNo").orderBy("offset")
     sold_first = Window.partitionBy("InvoiceNo").orderBy((f.col("UnitPrice") <= 0).cast("int"), "offset")
     frame = frame.withColumns(
         {
             "_line": f.row_number().over(sold_first),
-            "_order_ms": f.first(f.unix_millis(f.col("InvoiceDate").cast("timestamp"))).over(in_file),
-            "_hash": _all_columns_hash(names),
+            "_order_ms": f.first(f.unix_millis("InvoiceDate")).over(in_file),
         }
     )
     iso = f.create_map(*(f.lit(x) for pair in COUNTRIES.items() for x in pair))
@@ -279,9 +282,9 @@ def online_retail(spark: SparkSession, source: Source) -> DataFrame:
     fields = {
         "event_id": f.col("_hash"),
         "event_type": f.when(refund, "refund").otherwise("purchase"),
-        "user_id": f.col("CustomerID").cast("long").cast("string"),
+        "user_id": f.col("CustomerID").cast("string"),
         "item_id": f.col("StockCode"),
-        "price": f.col("UnitPrice").cast("decimal(18,4)"),
+        "price": f.col("UnitPrice"),
         "currency": f.lit("GBP"),
         "quantity": f.when(refund, f.abs("Quantity")).otherwise(f.col("Quantity")),
         "order_id": f.col("InvoiceNo"),

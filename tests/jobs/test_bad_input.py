@@ -107,6 +107,15 @@ def test_a_column_that_is_missing_is_named(spark, lake, tmp_path, pseudonym_key,
     assert not lake.exists("bronze/events")
 
 
+def test_a_column_that_is_added_or_retyped_changes_nothing(spark, lake, tmp_path, pseudonym_key):
+    odd = retail(spark).withColumn("Colour", f.lit("red")).withColumn("UnitPrice", f.col("UnitPrice").cast("string"))
+    odd.withColumn("CustomerID", f.col("CustomerID").cast("double")).write.parquet(str(tmp_path / "retail"))
+    args = import_events.Args(lake=lake.root, format="online_retail", path=str(tmp_path / "retail"))
+    counts = import_events.main(spark, args)
+    assert (counts["rows_in"], counts["accepted"]) == (2, 2)
+    assert [r["price"] for r in lake.read("bronze/events").orderBy("offset").collect()] == [Decimal("2.55"), Decimal(3)]
+
+
 def retail(spark):
     rows = [("536365", "85123A", "MUG", 6, "2010-12-01 08:26:00", 2.55, 17850, "United Kingdom")]
     rows += [("C53637", "71053", "CUP", -1, "2010-12-01 09:00:00", 3.0, 17851, "France")]

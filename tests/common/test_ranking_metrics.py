@@ -58,4 +58,4 @@ def test_the_figures_are_their_definitions(
 def test_a_visitor_without_a_relevant_item_is_refused() -> None:
     nobody = Cells(np.empty(0, np.int64), np.empty(0, np.int64))
     with pytest.raises(ValueError, match="needs a list and a relevant item"):
-        ranking_metrics(np.zeros((1, 3), np.int32), nobody, np.ones(ITEMS), 5, 3)
+        ranking_metrics(np.zeros((1, 3), np.int32), nobody, np.ones(ITEMS, np.int64), 5, 3)

@@ -1,6 +1,6 @@
 """The batch layer's view of one visitor: everything serving needs in one read."""
 
-from common.contracts.core import BYTES, DATE, DOUBLE, EPOCH_MS, INT, LONG, STRING, Contract, Field
+from common.contracts.core import BYTES, DATE, DOUBLE, EPOCH_MS, INT, LONG, STRING, Contract, Field, map_of
 from common.contracts.events import MONEY
 
 RFM = Contract(
@@ -39,6 +39,32 @@ ORDERS = Contract(
         Field("gross", MONEY, nullable=False, doc="Sum of price times quantity of purchases"),
         Field("refunded", MONEY, nullable=False, doc="Sum of price times quantity of refunds"),
         Field("last_purchase", EPOCH_MS, doc="Empty where the day has refunds alone"),
+    ),
+)
+
+VISITOR_FEATURES = Contract(
+    name="visitor_features",
+    version=1,
+    key=("visitor_id",),
+    doc="What a visitor did in the thirty days before the cut, of visitors with an event in them.",
+    fields=(
+        Field("visitor_id", STRING, nullable=False),
+        Field("cut_ms", EPOCH_MS, nullable=False),
+        Field("active_days", LONG, nullable=False, doc="UTC days with an event"),
+        Field("views", LONG, nullable=False),
+        Field("carts", LONG, nullable=False),
+        Field("searches", LONG, nullable=False),
+        Field("orders", LONG, nullable=False, doc="Distinct orders with a purchase"),
+        Field("spend", MONEY, nullable=False, doc="Sum of price times quantity of purchases"),
+        Field("refunded", MONEY, nullable=False, doc="Sum of price times quantity of refunds"),
+        Field("net", MONEY, nullable=False, doc="spend less refunded"),
+        Field("basket_value", MONEY, doc="spend by order; empty without one"),
+        Field("basket_units", DOUBLE, doc="Units by order; empty without one"),
+        Field("sessions", LONG, nullable=False, doc="Sessions with an event in the window"),
+        Field("session_ms", LONG, nullable=False, doc="Time from each event to the next of its session"),
+        Field("category_ms", map_of(LONG), nullable=False, doc="The same by the category of the earlier event"),
+        Field("weight", LONG, nullable=False, doc="Sum of event weights"),
+        Field("engagement", INT, nullable=False, doc="0 to 1000: floor(1000 * (1 - 0.5 ** (weight / 50)) + 0.5)"),
     ),
 )
 

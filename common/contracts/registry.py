@@ -19,6 +19,7 @@ from common.contracts.profiles import (
     SEGMENT_MOVES,
     SEGMENT_VIEW,
     SEGMENTS,
+    VISITOR_FEATURES,
 )
 from common.contracts.sessions import BATCH_SESSIONS, SESSIONS
 from common.contracts.triggers import TRIGGERS
@@ -41,6 +42,7 @@ ALL: dict[str, Contract] = {
         SESSIONS,
         BATCH_SESSIONS,
         ORDERS,
+        VISITOR_FEATURES,
         RFM,
         SEGMENTS,
         SEGMENT_VIEW,

@@ -55,6 +55,7 @@ TABLES: dict[str, Table] = {
         Table("gold/sessions", ALL["batch_sessions"], "sessionize"),
         Table("gold/orders", ALL["orders"], "rfm"),
         Table("gold/rfm", ALL["rfm"], "rfm"),
+        Table("gold/visitor_features", ALL["visitor_features"], "visitor_features"),
         Table("gold/segments", ALL["segments"], "segment"),
         Table("gold/centroids", ALL["segment_view"], "segment"),
         Table("gold/segment_history", ALL["segment_history"], "segment"),

@@ -28,6 +28,7 @@ MADE = (
     "gold/sessions",
     "gold/orders",
     "gold/rfm",
+    "gold/visitor_features",
     "gold/segments",
     "gold/centroids",
     "gold/recommendations",
@@ -201,7 +202,7 @@ def test_each_step_leaves_a_row_in_runs(built):
         by_run[row["run_id"]].append(row)
     first = min(by_run.values(), key=lambda found: found[0]["started_ms"])
     assert [row["job"] for row in first][:2] == ["cleanse", "dedup_events"]
-    assert {row["job"] for row in first} == {s.name for s in STEPS} - {"land", "parity", "publish"}
+    assert {row["job"] for row in first} == {s.name for s in STEPS} - {"land", "check", "parity", "publish"}
     assert all(row["outcome"] == "ok" for row in first)
     assert first[0]["reads"] == {"bronze/events": 1}
     assert set(first[0]["writes"]) == {"silver/cleansed", "quarantine/events"}

@@ -1,0 +1,92 @@
+"""The gate: sound tables pass, what breaks a suite stops the chain in one line, and no value of a row is told."""
+
+import json
+
+import pytest
+from pyspark.sql import functions as f
+
+from common.contracts.profiles import RFM
+from common.errors import ConfigError, QualityGateFailed
+from jobs import chain, check
+from jobs.spark.schema import struct_type
+from jobs.spark.tables import TABLES, Lake
+from tests.jobs.small_shop import CUT_MS
+
+pytestmark = [pytest.mark.spark, pytest.mark.timeout(900)]
+
+
+def test_every_declared_table_is_one_of_the_lake():
+    from jobs.spark.expectations import DECLARED
+
+    names = [declared.table for declared in DECLARED]
+    assert set(names) <= set(TABLES) and len(names) == len(set(names))
+
+
+def test_sound_tables_pass_and_the_docs_tell_no_value(built, tmp_path):
+    args = check.Args(lake=built.lake.root, cut=CUT_MS, docs=str(tmp_path), days=3650)
+    counts = check.main(built.spark, args)
+    assert counts["tables"] >= 12 and counts["expectations"] > 3 * counts["tables"]
+    pages = [path for path in tmp_path.rglob("*.html") if "validations" in path.parts]
+    assert len(pages) == counts["tables"] and (tmp_path / "index.html").is_file()
+    visitors = [row["visitor_id"] for row in built.lake.read("gold/rfm").select("visitor_id").limit(5).collect()]
+    for page in pages:
+        text = page.read_text()
+        assert not any(visitor in text for visitor in visitors)
+
+
+def rfm_rows(spark, **changes):
+    row = {
+        "visitor_id": "k1_someone",
+        "cut_ms": CUT_MS,
+        "recency_days": 1,
+        "frequency": 1,
+        "monetary": 5,
+        "refunded": 0,
+    }
+    row |= {"net": 5, "last_purchase": CUT_MS - 1, "r_score": 5, "f_score": 1, "m_score": 1}
+    rows = [row, row | {"visitor_id": "k1_other"} | changes]
+    schema = struct_type(RFM)
+    columns = [f.col(x.name).cast(x.dataType).alias(x.name) for x in schema]
+    return (
+        spark.createDataFrame([json.dumps(r) for r in rows], "string")
+        .select(f.from_json("value", ", ".join(f"{x.name} {x.dataType.simpleString()}" for x in schema)).alias("r"))
+        .select("r.*")
+        .select(*columns)
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"frequency": 0}, "1 of 2 rows break buyer_has_an_order"),
+        ({"net": 4}, "1 of 2 rows break net_is_the_difference"),
+        ({"visitor_id": "k1_someone"}, r"proportion of unique values to be between \(visitor_id\): found 0.5"),
+        ({"cut_ms": CUT_MS - 3_600_000}, r"unique value count to be between \(cut_ms\): found 2"),
+    ],
+)
+def test_what_breaks_a_suite_is_told_in_one_line(spark, tmp_path, changes, told):
+    lake = Lake(spark, str(tmp_path / "lake"))
+    lake.replace("gold/rfm", rfm_rows(spark, **changes))
+    with pytest.raises(QualityGateFailed, match=f"gold/rfm: .*{told}") as failed:
+        check.main(spark, check.Args(lake=lake.root, cut=CUT_MS, docs="none"))
+    assert "k1_" not in str(failed.value)
+
+
+def test_a_table_without_a_suite_is_named(spark, tmp_path):
+    with pytest.raises(ConfigError, match="gold/runs has no suite; there are silver/events"):
+        check.main(spark, check.Args(lake=str(tmp_path), cut=CUT_MS, tables=("gold/runs",)))
+
+
+def test_a_closed_gate_stops_the_chain_before_publication(built, monkeypatch):
+    def closed(spark, args):
+        raise QualityGateFailed("gold/rfm: 1 of 2 rows break buyer_has_an_order")
+
+    def publishes(spark, args):
+        raise AssertionError("published behind a closed gate")
+
+    closed.__module__, publishes.__module__ = "jobs.check", "jobs.publish"
+    mains = {"check": closed, "publish": publishes}
+    steps = tuple(chain.Step(mains[s.name], s.args, s.after) for s in chain.STEPS if s.name in mains)
+    monkeypatch.setattr(chain, "STEPS", steps)
+    with pytest.raises(QualityGateFailed, match="buyer_has_an_order"):
+        chain.main(built.spark, chain.Args(lake=built.lake.root, cut=CUT_MS))

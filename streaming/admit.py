@@ -31,18 +31,26 @@ class Gate:
 class AdmitRecords(ScalarFunction):
     """``common.admission`` over a batch of records: one vectorised call parses, checks and pseudonymises."""
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: Gate, lateness_ms: int) -> None:
         self.gate = gate
+        self.lateness_ms = lateness_ms
         self._policy: Policy | None = None
 
     def open(self, function_context: FunctionContext) -> None:
-        """Read the key once per worker."""
+        """Read the key once per worker; count among Flink's metrics what was admitted, rejected and late."""
         self._policy = self.gate.policy()
+        group = function_context.get_metric_group().add_group("gate")
+        self._admitted, self._rejected, self._late = map(group.counter, ("admitted", "rejected", "late"))
 
     def eval(self, raw: pd.Series, kafka_ms: pd.Series) -> pd.DataFrame:
         """One row a record, in the records' order; objects throughout, since NaN is no integer."""
         assert self._policy is not None, "open was not called"
-        columns = admit_batch(raw.tolist(), kafka_ms.tolist(), self._policy)
+        arrived = kafka_ms.tolist()
+        columns = admit_batch(raw.tolist(), arrived, self._policy)
+        events = [(at, came) for at, came in zip(columns["event_ms"], arrived, strict=True) if at is not None]
+        self._admitted.inc(len(events))
+        self._rejected.inc(len(arrived) - len(events))
+        self._late.inc(sum(at < came - self.lateness_ms for at, came in events))
         return pd.DataFrame({name: pd.Series(values, dtype=object) for name, values in columns.items()})
 
 
@@ -56,7 +64,7 @@ def admit(t_env: StreamTableEnvironment, raw: Table, gate: Gate, lateness_ms: in
     """
     fields = (*EVENTS.fields, *(REJECTIONS.field(name) for name in REJECTION_COLUMNS))
     t_env.create_temporary_function(
-        "admit_records", udf(AdmitRecords(gate), result_type=row_of(fields), func_type="pandas")
+        "admit_records", udf(AdmitRecords(gate, lateness_ms), result_type=row_of(fields), func_type="pandas")
     )
     judged = t_env.sql_query(
         f"SELECT admit_records(`value`, `kafka_ms`) AS `r`, `kafka_ms`, {select_list(LINEAGE)} FROM {raw}"

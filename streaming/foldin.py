@@ -1,12 +1,12 @@
 """The live model's item factors in a worker, and the embedding rows that follow from histories."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from cassandra.cluster import Session
 
-from common.embedding import HistoryEntry, ItemFactors, fold_in_batch, last_items, load_model, pack_history
+from common.embedding import HistoryEntry, ItemFactors, fold_in_batch, load_model, pack_history
 from streaming.flink.patience import patiently
 from views.pointer import BATCH, Pointer, PointerCache
 
@@ -36,19 +36,21 @@ class Embedder:
             self._model = load_model(self._folder(pointer))
         return self._model
 
-    def rows(self, histories: Sequence[Iterable[Sequence[Any]]]) -> list[dict[str, Any]]:
-        """One row a history: model_version, vector, history, unknown_items, and ``anchor_ms``, its newest event."""
+    def rows(self, histories: Sequence[Sequence[HistoryEntry]]) -> list[dict[str, Any]]:
+        """One row a history: model_version, vector, history, unknown_items, and ``anchor_ms``, its newest event.
+
+        Histories are as common.embedding.last_items gives them.
+        """
         if not histories:
             return []
-        kept = [last_items(history) for history in histories]
         model = self.model()
         if model is None:
-            return [_row("", None, history, 0) for history in kept]
-        folded = fold_in_batch(model, kept)
+            return [_row("", None, history, 0) for history in histories]
+        folded = fold_in_batch(model, histories)
         vectors = folded.vectors.astype("<f4")
         return [
             _row(model.model_version, vector.tobytes(), history, unknown)
-            for vector, history, unknown in zip(vectors, kept, folded.unknown.tolist(), strict=True)
+            for vector, history, unknown in zip(vectors, histories, folded.unknown.tolist(), strict=True)
         ]
 
     def _folder(self, pointer: Pointer) -> Path:

@@ -13,7 +13,7 @@
        |- 7  closed sessions sessions.py   SESSION window on the watermark, one writer
     8  tiles                 features.py   OVER (visitor, tile): one step for each kind of tile of the visitor
     9  open session          sessions.py   OVER (visitor): previous event, start; OVER (visitor, start): the rest
-   10  history               history.py    OVER (visitor): the last 64 item events
+   10  history               history.py    OVER (visitor): the count of item events
    11  write                 write.py      Python, vectorised: folds in, one batch of writes per visitor
 """
 
@@ -36,6 +36,7 @@ from streaming.dedup import deduplicate
 from streaming.features import VISITOR, add_tiles, chains, event_columns, tiles
 from streaming.flink.environment import Settings, table_environment
 from streaming.flink.faults import Fault
+from streaming.flink.running import refuse_twice
 from streaming.flink.sources import RawTopic, read_topic
 from streaming.history import EVENT_COLUMNS as HISTORY_COLUMNS
 from streaming.history import add_history
@@ -283,6 +284,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         generation, created_ms = prepare_views(_spec(given), given.generation, given.generation_created_ms, given.start)
     args = arguments(given, generation, created_ms)
     t_env = table_environment(args.settings)
+    if not given.explain:
+        refuse_twice(t_env, args.settings.job_name)
     statements = build(t_env, args)
     if given.explain:
         print(statements.explain())

@@ -17,15 +17,17 @@ from pyflink.table import StreamTableEnvironment, Table
 from pyflink.table.udf import FunctionContext, ScalarFunction, udf
 
 from common.contracts.core import DOUBLE, LONG
+from common.embedding import HistoryEntry
 from common.features.groups import FeatureGroup
 from common.sessions import SESSION_GAP_MS
 from streaming.features import VISITOR, column, tile_columns
 from streaming.flink.ddl import quote
 from streaming.flink.faults import Fault, InjectedFault
+from streaming.flink.metrics import report_writer
 from streaming.flink.patience import patiently
 from streaming.foldin import Embedder
 from streaming.history import COLUMNS as HISTORY_COLUMNS
-from streaming.history import read_history
+from streaming.history import Histories, Reader, stored_histories
 from streaming.sessions import AGGREGATES, OPEN_PREFIX, session_row
 from views.connect import ClusterSpec, worker_session
 from views.mutations import Mutation
@@ -64,6 +66,7 @@ class WriteRows(ScalarFunction):
         target = self.target
         session = patiently(lambda: worker_session(target.spec), target.deadline_s)
         self._writer = ViewWriter(session, WriteLimits(deadline_s=target.deadline_s))
+        report_writer(function_context, self._writer.metrics)
         self.rows = SpeedRows(target.generation, target.created_ms, target.ttl_s)
         self.connected(session)
 
@@ -159,6 +162,11 @@ class WriteVisitors(WriteTiles):
         """Follow the live model."""
         models = Path(self.target.models) if self.target.models else None
         self.embedder = Embedder(session, models, self.target.deadline_s)
+        self.histories = Histories(self.reader(session))
+
+    def reader(self, session: Any) -> Reader:
+        """Where the histories of visitors that this worker has not met stand."""
+        return stored_histories(session, self.rows.tables["user_embedding"], self.target.deadline_s)
 
     def mutations(self, batch: Columns) -> list[Mutation]:
         """The newest tiles, open session and embedding of each visitor."""
@@ -175,14 +183,20 @@ class WriteVisitors(WriteTiles):
         return found
 
     def _embeddings(self, batch: Columns) -> list[Mutation]:
-        chosen = newest(batch[VISITOR], batch["updates"], batch["tastes"])
-        histories = [read_history(batch["history"][i]) for i in chosen]
-        rows = self.embedder.rows(histories)
+        entries: dict[str, list[HistoryEntry]] = {}
+        updates: dict[str, int] = {}
+        for tastes, count, weight, item, event_ms, event_id, visitor in zip(
+            *(batch[name] for name in HISTORY_COLUMNS), batch[VISITOR], strict=True
+        ):
+            if tastes:
+                entries.setdefault(visitor, []).append(HistoryEntry(item, weight, event_ms, event_id))
+                updates[visitor] = max(count, updates.get(visitor, 0))
+        rows = self.embedder.rows(self.histories.add(entries))
         if self._unknown is not None:
             self._unknown.inc(sum(row["unknown_items"] for row in rows))
         return [
-            self.rows.embedding({VISITOR: batch[VISITOR][i], "updates": batch["updates"][i], **row})
-            for i, row in zip(chosen, rows, strict=True)
+            self.rows.embedding({VISITOR: visitor, "updates": updates[visitor], **row})
+            for visitor, row in zip(entries, rows, strict=True)
         ]
 
 

@@ -62,6 +62,7 @@ def defaults(settings: Settings) -> dict[str, str]:
         # chained operators would else copy every row, wide as it is
         "pipeline.object-reuse": "true",
         "execution.checkpointing.mode": "EXACTLY_ONCE",
+        "execution.checkpointing.snapshot-compression": "true",
         "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
         "execution.checkpointing.timeout": f"{10 * MINUTE_MS} ms",
         "execution.checkpointing.tolerable-failed-checkpoints": "10",

@@ -35,7 +35,7 @@ def session_rows(events: Iterable[Mapping[str, Any]]) -> Rows:
 
 
 def embedding_rows(events: Sequence[Mapping[str, Any]]) -> Rows:
-    """The histories while no model is live; exact for visitors of at most 64 item events, whatever their order."""
+    """The histories while no model is live; exact in whatever order events come."""
     entries: dict[str, list[Any]] = {}
     for row in events:
         entry = history_entry(row)

@@ -108,6 +108,8 @@ def writers() -> dict[str, WriteRows]:
     }
     for writer in found.values():
         writer.rows = SpeedRows(TARGET.generation, TARGET.created_ms, TARGET.ttl_s)
+        if isinstance(writer, WriteVisitors):
+            writer.reader = lambda session: lambda visitors: {}
         writer.connected(None)
     found["visitors"].embedder.model = lambda: None
     return found
@@ -176,6 +178,8 @@ def test_all_views_equal_their_oracles_whatever_the_batches_and_their_order(play
     for name, writer in writers().items():
         rows = played.rows(name)
         rng.shuffle(rows)
+        if name == "visitors":  # the count of updates is the last step before the writer: of a visitor it only grows
+            rows = in_order(rows)
         while rows:
             cut = rng.randrange(1, 200)
             batch, rows = rows[:cut], rows[cut:]
@@ -183,6 +187,14 @@ def test_all_views_equal_their_oracles_whatever_the_batches_and_their_order(play
     found = {name: differences(views.rows(tables[name]), rows) for name, rows in want.items()}
     assert {name: lines for name, lines in found.items() if lines} == {}
     assert all(len(rows) > 50 for rows in want.values()), Counter({name: len(rows) for name, rows in want.items()})
+
+
+def in_order(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows, each visitor's by its count of updates, in the places that the visitor's rows have."""
+    queued: dict[str, list[dict[str, Any]]] = {}
+    for row in sorted(rows, key=lambda row: row["updates"]):
+        queued.setdefault(row["visitor_id"], []).append(row)
+    return [queued[row["visitor_id"]].pop(0) for row in rows]
 
 
 def test_absences_fire_as_they_are_defined_once_whatever_copies_came(played: Played) -> None:

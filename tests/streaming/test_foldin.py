@@ -13,7 +13,7 @@ from tests.streaming.oracle import MemoryViews
 from views.pointer import Pointer
 from views.speed import SpeedRows
 
-EVENTS = [HistoryEntry(f"i{i % 7}", 1 + i % 3, 1_000 + i * 37 % 50, f"e{i}") for i in range(60)]
+EVENTS = last_items(HistoryEntry(f"i{i % 7}", 1 + i % 3, 1_000 + i * 37 % 50, f"e{i}") for i in range(60))
 
 
 class Pointers:
@@ -60,7 +60,7 @@ def follower(pointers: Pointers, models: Path | None) -> Embedder:
 def test_without_a_model_the_history_is_kept_and_there_is_no_vector(pointers: Pointers) -> None:
     (row,) = follower(pointers, None).rows([EVENTS])
     assert (row["model_version"], row["vector"], row["unknown_items"]) == ("", None, 0)
-    assert unpack_history(row["history"]) == last_items(EVENTS)
+    assert unpack_history(row["history"]) == EVENTS
     assert row["anchor_ms"] == max(entry.event_ms for entry in EVENTS)
 
 
@@ -68,11 +68,10 @@ def test_the_vector_is_the_fold_in_of_the_last_items_and_unknown_ones_are_counte
     folder = model(tmp_path, "v1")
     pointers.move("v1")
     rows = follower(pointers, tmp_path).rows([EVENTS, EVENTS[:3]])
-    kept = last_items(EVENTS)
-    assert len(kept) == HISTORY
-    want = fold_in(load_model(folder), kept)
+    assert len(EVENTS) == HISTORY
+    want = fold_in(load_model(folder), EVENTS)
     np.testing.assert_allclose(np.frombuffer(rows[0]["vector"], "<f4"), want, rtol=1e-6)
-    assert rows[0]["unknown_items"] == sum(entry.item_id in ("i5", "i6") for entry in kept)
+    assert rows[0]["unknown_items"] == sum(entry.item_id in ("i5", "i6") for entry in EVENTS)
     assert [row["model_version"] for row in rows] == ["v1", "v1"]
 
 

@@ -13,7 +13,7 @@ from common.features.groups import GROUPS, feature_group
 from common.sessions import intent
 from streaming.features import VISITOR, chains
 from streaming.flink.faults import Fault
-from streaming.history import read_history
+from streaming.history import Histories
 from streaming.sessions import read_moment
 from streaming.write import Target, WriteClosedSessions, WriteTiles, WriteVisitors, newest
 from views.connect import ClusterSpec
@@ -41,6 +41,7 @@ def opened(writer):
     """A writer without a session."""
     writer.rows = SpeedRows(TARGET.generation, TARGET.created_ms, TARGET.ttl_s)
     writer.embedder = NoModel()
+    writer.histories = Histories(lambda visitors: {})
     return writer
 
 
@@ -79,7 +80,10 @@ def visitor_row(**changes: Any) -> dict[str, Any]:
         "session_last": f"{HOUR + 9:015d}\0e2\0\0",
         "tastes": True,
         "updates": 1,
-        "history": f"i1\x001\x00{HOUR + 5}\x00e1",
+        "weight": 1,
+        "item_id": "i1",
+        "event_ms": HOUR + 5,
+        "event_id": "e1",
     }
     return {**row, **changes}
 
@@ -117,14 +121,15 @@ def test_one_event_writes_its_tiles_its_session_and_its_history() -> None:
 
 def test_of_a_batch_the_newest_state_of_each_row_is_written_whatever_their_order() -> None:
     found = written(
-        visitor_row(activity_n=3, session_events=3, updates=3),
-        visitor_row(activity_n=2, session_events=2, updates=2, interest_n=5),
+        visitor_row(activity_n=3, session_events=3, updates=3, event_id="e3"),
+        visitor_row(activity_n=2, session_events=2, updates=2, event_id="e2", interest_n=5),
         visitor_row(activity_n=1, session_start=HOUR + 1, session_events=1, updates=1, category="home.rugs"),
     )
     assert [row["n"] for row in found["tiles_activity"]] == [3]
     assert sorted((row["dim"], row["n"]) for row in found["tiles_interest"]) == [("home.mugs", 5), ("home.rugs", 1)]
     assert sorted((row["session_start"], row["events"]) for row in found["sessions"]) == [(HOUR + 1, 1), (HOUR + 5, 3)]
     assert [row["updates"] for row in found["user_embedding"]] == [3]
+    assert [entry.event_id for entry in unpack_history(found["user_embedding"][0]["history"])] == ["e1", "e2", "e3"]
 
 
 def test_a_late_event_has_tiles_and_history_and_no_session() -> None:
@@ -189,7 +194,6 @@ def test_newest_keeps_the_greatest_version_among_those_to_take() -> None:
 def test_what_was_carried_as_text_reads_back() -> None:
     assert read_moment(f"{5:015d}\0e\0item\0web") == ("item", "web")
     assert read_moment(f"{5:015d}\0e\0\0") == (None, None)
-    assert read_history("i1\x003\x0017\x00e1\0i 2\x001\x0018\x00e2") == [("i1", 3, 17, "e1"), ("i 2", 1, 18, "e2")]
 
 
 def test_a_fault_strikes_as_often_as_asked_whatever_worker_it_strikes(tmp_path) -> None:

@@ -93,6 +93,10 @@ test: env jars zip lint  ## everything: lint, types, import rules, then all test
 test-fast: env  ## the pure tests, no JVM (seconds)
 	python -m pytest -m "not spark and not flink and not platform" $(ARGS)
 
+.PHONY: test-faults
+test-faults: env jars zip  ## the long form of the fault tests: 100,000 events each (an hour)
+	DOVETAIL_FAULTS=long python -m pytest tests/platform/test_streaming.py tests/platform/test_faults.py $(ARGS)
+
 .PHONY: lint
 lint: env  ## style, types and import rules
 	ruff check .

@@ -20,6 +20,7 @@ from local.kafka import create_topic
 from local.paths import project_root
 from streaming.flink.patience import patiently
 from streaming.run import LATENESS_MS
+from tests.platform.storm import LONG
 from tests.streaming.oracle import stored, view_differences
 from tests.streaming.traffic import Expected, Record, closer, expected, records
 from views.connect import ClusterSpec, connect, disconnect, ensure_keyspace
@@ -27,11 +28,14 @@ from views.scan import digest
 from views.schema import Table
 from views.versions import Generations, Version
 
-pytestmark = [pytest.mark.platform, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.platform, pytest.mark.timeout(3_600 if LONG else 1_500)]
 
 SEED = 31
 PARTITIONS = 2
 RAISES = 3
+EVENTS = 100_000 if LONG else 6_000
+AWAY_S = 60 if LONG else 10
+DRAINED_S = 1_200 if LONG else 300
 
 
 @dataclass
@@ -101,13 +105,13 @@ def produce(address: str, topic: str, rows: list[Record]) -> None:
 
 @pytest.fixture(scope="module")
 def played(kafka, cassandra, flink_cluster, spec, pseudonym_key, tmp_path_factory) -> Run:
-    """Half of the traffic; then the writer raises, Cassandra goes away for ten seconds, and the other half comes."""
+    """Half of the traffic; then the writer raises, Cassandra goes away, and the other half comes."""
     folder = tmp_path_factory.mktemp("stream")
     topic, rejected = f"stream-{uuid.uuid4().hex[:8]}", f"stream-{uuid.uuid4().hex[:8]}.rejected"
     # the records are of a fixed day in the past: a retention would take them away
     for name in (topic, rejected):
         create_topic(kafka.address, name, PARTITIONS, config={"retention.ms": "-1"})
-    traffic = records(SEED, 6_000, partitions=PARTITIONS, visitors=600)
+    traffic = records(SEED, EVENTS, partitions=PARTITIONS, visitors=EVENTS // 10)
     traffic += closer(traffic, PARTITIONS)
     print(f"seed {SEED}, {len(traffic)} records")
 
@@ -145,7 +149,7 @@ def played(kafka, cassandra, flink_cluster, spec, pseudonym_key, tmp_path_factor
     cassandra.stop()
     gone = time.monotonic()
     produce(kafka.address, topic, traffic[middle:])
-    time.sleep(10)
+    time.sleep(AWAY_S)
     cassandra.start()
     cassandra.wait_ready(180)
     run.seconds_without_cassandra = time.monotonic() - gone
@@ -158,7 +162,7 @@ def played(kafka, cassandra, flink_cluster, spec, pseudonym_key, tmp_path_factor
         return len(stored(session, tables["sessions"])) > 0 and not run.differences(session)
 
     try:
-        until(drained, 300, "the views to equal the oracle", flink_cluster)
+        until(drained, DRAINED_S, "the views to equal the oracle", flink_cluster)
     except AssertionError as error:  # the tests say what differs
         run.notes["waited"] = str(error)
     # archive files and rejections show with a checkpoint; auto-compaction with the one after
@@ -175,7 +179,7 @@ def played(kafka, cassandra, flink_cluster, spec, pseudonym_key, tmp_path_factor
 def test_the_faults_were_real(played: Run) -> None:
     assert played.raised == RAISES
     assert played.restarts >= 1, "two raises can fall into one restart"
-    assert played.seconds_without_cassandra >= 10
+    assert played.seconds_without_cassandra >= AWAY_S
 
 
 def test_every_view_equals_the_oracle(played: Run) -> None:
@@ -211,7 +215,7 @@ def test_a_replay_into_a_new_generation_gives_the_same_bytes(played: Run, flink_
     try:
         again = Generations(session).create()
         job = played.submit(again, "--bounded", "--rejected-topic", "", "--restart-attempts", "0")
-        assert flink_cluster.rest.wait_finished(job, 240) == "FINISHED", flink_cluster.rest.failure(job)
+        assert flink_cluster.rest.wait_finished(job, DRAINED_S) == "FINISHED", flink_cluster.rest.failure(job)
         for name, table in again.tables.items():
             if name == "user_embedding":  # its history is provisional by arrival beyond 64 entries
                 continue
@@ -229,7 +233,7 @@ def closed_before(table: Table, ms: int) -> Callable[[tuple[Any, ...]], bool]:
     return lambda row: row[closed] and row[start] < ms
 
 
-def committed(address: str, topic: str) -> list[bytes]:
+def committed(address: str, topic: str, partitions: int = PARTITIONS) -> list[bytes]:
     """Every committed record of a topic."""
     consumer = Consumer(
         {
@@ -240,10 +244,10 @@ def committed(address: str, topic: str) -> list[bytes]:
             "enable.partition.eof": True,
         }
     )
-    consumer.assign([TopicPartition(topic, partition, 0) for partition in range(PARTITIONS)])
+    consumer.assign([TopicPartition(topic, partition, 0) for partition in range(partitions)])
     found, ended = [], 0
     deadline = time.monotonic() + 60
-    while ended < PARTITIONS:
+    while ended < partitions:
         assert time.monotonic() < deadline, "waited 60 s for the end of the rejections"
         message = consumer.poll(1.0)
         if message is None:

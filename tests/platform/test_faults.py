@@ -1,0 +1,274 @@
+"""The application while its platform is broken under it: afterwards every view equals the single-process fold.
+
+One stream is carried through all faults in turn, under traffic that never stops. The long form
+(``make test-faults``) sends 100,000 events and repeats the faults.
+"""
+
+import json
+import random
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from common.admission import Rejection, policy_from_env, read_rejection, replay
+from common.bundle import build
+from common.embedding import history_entry
+from common.errors import ServerUnavailable
+from local.flink import latest_state
+from local.kafka import create_topic
+from local.paths import project_root
+from streaming.run import LATENESS_MS
+from tests.platform.storm import (
+    IDLE,
+    LONG,
+    PARTITIONS,
+    Sender,
+    kill_workers,
+    slow,
+    stormy,
+)
+from tests.platform.test_streaming import closed_before, committed
+from tests.streaming.oracle import differences, expected_views, stored
+from tests.streaming.traffic import Record, closer, expected
+from views.connect import ClusterSpec, connect, disconnect, ensure_keyspace
+from views.scan import digest
+from views.versions import Generations, Version
+
+pytestmark = [pytest.mark.platform, pytest.mark.timeout(3_600 if LONG else 900)]
+
+SEED = 47
+EVENTS = 100_000 if LONG else 4_000
+SECONDS = 600.0 if LONG else 110.0
+"""How long the traffic lasts while the faults happen."""
+KILLS = 5 if LONG else 1
+AWAY_S = 60.0 if LONG else 5.0
+SLOW_S = 30.0 if LONG else 6.0
+REPAIRED = 20
+
+
+@dataclass
+class Storm:
+    """What was sent, what became of it, and what was done to the platform meanwhile."""
+
+    spec: ClusterSpec
+    topic: str
+    rejected_topic: str
+    traffic: list[Record]
+    generation: Version
+    submit: Callable[..., str]
+    done: list[str] = field(default_factory=list)
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    def note(self, what: str) -> None:
+        """Remember and show what was done."""
+        self.done.append(what)
+        print(f"{time.strftime('%H:%M:%S')} {what}", flush=True)
+
+    def differences(self) -> dict[str, list[str]]:
+        """What the views lack or have too much, by view.
+
+        The vectors of visitors with more events than a history keeps are left out: theirs are provisional.
+        """
+        once = expected(self.traffic, policy_from_env("DOVETAIL_PSEUDONYM_KEY")).once
+        entries = Counter(row["visitor_id"] for row in once if history_entry(row) is not None)
+        last = min(row.kafka_ms for row in self.traffic[-IDLE:])
+        found = {}
+        session = connect(self.spec)
+        try:
+            for name, want in expected_views(once, LATENESS_MS).items():
+                have = stored(session, self.generation.tables[name])
+                if name == "sessions":
+                    have, want = ({k: v for k, v in rows.items() if k[1] < last} for rows in (have, want))
+                elif name == "user_embedding":
+                    have, want = ({k: v for k, v in rows.items() if entries[k[0]] <= 64} for rows in (have, want))
+                found[name] = differences(have, want)
+        finally:
+            disconnect(session)
+        return {name: lines for name, lines in found.items() if lines}
+
+
+@pytest.fixture(scope="module")
+def spec(cassandra) -> Iterator[ClusterSpec]:
+    """A keyspace of its own."""
+    made = ClusterSpec.parse(cassandra.address, keyspace=f"faults_{uuid.uuid4().hex[:12]}")
+    ensure_keyspace(made)
+    yield made
+    session = connect(made, with_keyspace=False)
+    session.execute(f"DROP KEYSPACE IF EXISTS {made.keyspace}", timeout=60.0)
+    disconnect(session)
+
+
+@pytest.fixture(scope="module")
+def storm(kafka, cassandra, flink_cluster, spec, pseudonym_key, tmp_path_factory) -> Storm:
+    """One stream, carried through every fault while events keep coming."""
+    rng = random.Random(SEED)
+    folder = tmp_path_factory.mktemp("faults")
+    topic, rejected = f"storm-{uuid.uuid4().hex[:8]}", f"storm-{uuid.uuid4().hex[:8]}.rejected"
+    for name in (topic, rejected):
+        config = {"retention.ms": "-1", "max.message.bytes": str(16 << 20)}
+        create_topic(kafka.address, name, PARTITIONS, config=config)
+    traffic = stormy(SEED, EVENTS)
+    print(f"seed {SEED}, {len(traffic)} records")
+    rest = flink_cluster.rest
+    bundle = build(project_root(), folder / "dovetail.zip")
+    session = connect(spec)
+    generation = Generations(session).create()
+    disconnect(session)
+    checkpoints = folder / "checkpoints"
+
+    def submit(generation: Version, *more: str, parallelism: int = 2, savepoint: str | None = None) -> str:
+        return flink_cluster.submit(
+            project_root() / "streaming" / "run.py",
+            [
+                *("--kafka", kafka.address, "--topic", topic),
+                *("--cassandra", cassandra.address, "--keyspace", spec.keyspace, "--generation", generation.name),
+                *("--view-ttl", "0", "--parallelism", str(parallelism), "--checkpoint-interval", "2 seconds"),
+                *("--checkpoints", str(checkpoints), "--restart-delay", "500", "--idle", "20 seconds"),
+                *more,
+            ],
+            py_files=[bundle],
+            savepoint=savepoint,
+        )
+
+    def go_on(savepoint: str | None, parallelism: int = 2) -> str:
+        job = submit(generation, "--rejected-topic", rejected, parallelism=parallelism, savepoint=savepoint)
+        rest.wait_running(job, 180)
+        rest.wait_checkpoint(job, 120)
+        return job
+
+    made = Storm(spec, topic, rejected, traffic, generation, submit)
+    sender = Sender(kafka.address, topic)
+    with flink_cluster.supervised():
+        job = go_on(None)
+        with pytest.raises(ServerUnavailable, match=f"speed-{generation.name} runs already, as job {job}"):
+            submit(generation, "--rejected-topic", rejected)
+        made.note("started twice")
+        stop = threading.Event()
+        sent: list[int] = []
+        load = threading.Thread(target=lambda: sent.append(sender.send(traffic, len(traffic) / SECONDS, stop)))
+        load.start()
+
+        def settle(what: str) -> None:
+            made.note(what)
+            flink_cluster.wait_ready(120)
+            rest.wait_running(job, 180)
+            rest.wait_checkpoint(job, 120)
+
+        try:
+            for _ in range(KILLS):
+                time.sleep(rng.uniform(0, 2))
+                flink_cluster.taskmanagers[rng.randrange(len(flink_cluster.taskmanagers))].kill()
+                settle("a TaskManager killed")
+            for _ in range(KILLS):
+                time.sleep(rng.uniform(0, 2))
+                assert kill_workers(flink_cluster) > 0
+                settle("Python workers killed")
+            with slow(cassandra, 2.0):
+                time.sleep(SLOW_S)
+            settle("Cassandra slow")
+            kafka.server.kill()
+            kafka.start()
+            kafka.wait_ready(120)
+            settle("Kafka killed")
+            if LONG:
+                kafka.stop()
+                kafka.start()
+                kafka.wait_ready(120)
+                settle("Kafka restarted")
+                cassandra.stop()
+                time.sleep(AWAY_S)
+                cassandra.start()
+                cassandra.wait_ready(180)
+                settle("Cassandra away")
+            flink_cluster.jobmanager.kill()
+            time.sleep(1)
+            flink_cluster.wait_ready(120)
+            job = go_on(latest_state(checkpoints))
+            made.note("the JobManager killed")
+            for parallelism in (1, 2):
+                savepoint = rest.stop(job, folder / "savepoints")
+                job = go_on(savepoint, parallelism)
+                made.note(f"stopped with a savepoint, restored at parallelism {parallelism}")
+        finally:
+            stop.set()
+            load.join()
+        sender.send(traffic[sent[0] :])
+        # what was refused for its shape is mended by hand and sent again
+        torn = [row for row in traffic if row.reason == "invalid_json" and row.value]
+        mended = _mended(torn[:REPAIRED], max(row.kafka_ms for row in traffic if row.partition == 0))
+        ending = closer(traffic, IDLE)
+        sender.send([*mended, *ending])
+        sender.flush()
+        made.traffic = [*traffic, *mended, *ending]
+        deadline = time.monotonic() + (900 if LONG else 180)
+        while made.differences() and time.monotonic() < deadline:
+            time.sleep(2)
+        rest.wait_running(job, 120)
+        rest.wait_checkpoint(job)
+        rest.wait_checkpoint(job)
+        made.notes["restarts of the last job"] = rest.restarts(job)
+        rest.cancel(job)
+    return made
+
+
+def _mended(torn: list[Record], at: int) -> list[Record]:
+    found = []
+    for number, row in enumerate(torn):
+        body = {
+            "event_id": f"mended-{SEED}-{number}",
+            "event_type": "view",
+            "event_ms": at,
+            "anonymous_id": f"mended{number % 3}",
+            "item_id": f"i{len(row.value or b'') % 60}",
+        }
+        found.append(Record(0, json.dumps(body).encode(), at, b"mended"))
+    return found
+
+
+def test_every_fault_happened(storm: Storm) -> None:
+    kinds = Counter(storm.done)
+    assert kinds["a TaskManager killed"] == KILLS
+    assert kinds["Python workers killed"] == KILLS
+    assert kinds["the JobManager killed"] == kinds["started twice"] == 1
+    assert len(kinds) >= 8, kinds
+
+
+def test_every_view_equals_the_fold_of_all_events(storm: Storm) -> None:
+    assert storm.differences() == {}, (storm.done, storm.notes)
+
+
+def test_every_rejection_is_there_once_with_its_reason(storm: Storm, kafka) -> None:
+    judged = expected(storm.traffic, policy_from_env("DOVETAIL_PSEUDONYM_KEY")).judged
+    want = [outcome for outcome in judged if isinstance(outcome, Rejection)]
+    rows = [read_rejection(value) for value in committed(kafka.address, storm.rejected_topic, PARTITIONS)]
+    assert Counter(row.reason for row in rows) == Counter(outcome.reason for outcome in want)
+    assert len({(row.topic, row.partition, row.offset) for row in rows}) == len(rows)
+    whole = [row for row in rows if row.reason != "oversize"]
+    assert Counter(replay(row) for row in whole) == Counter(o.raw for o in want if o.reason != "oversize")
+    assert len({row.reason for row in rows}) >= 15
+
+
+@pytest.mark.parametrize("parallelism", [1, 4])
+def test_the_same_input_gives_the_same_views_at_any_parallelism(storm: Storm, flink_cluster, parallelism: int) -> None:
+    last = min(row.kafka_ms for row in storm.traffic[-IDLE:])
+    session = connect(storm.spec)
+    try:
+        again = Generations(session).create()
+        with flink_cluster.supervised():
+            job = storm.submit(again, "--bounded", "--rejected-topic", "", parallelism=parallelism)
+            limit = 600 if LONG else 180
+            assert flink_cluster.rest.wait_finished(job, limit) == "FINISHED", flink_cluster.rest.failure(job)
+        for name, table in again.tables.items():
+            if name == "user_embedding":  # beyond 64 entries a history is provisional by arrival
+                continue
+            keep = closed_before(table, last) if name == "sessions" else None
+            first = digest(session, storm.generation.tables[name], where=keep)
+            assert first == digest(session, table, where=keep) and first.rows > 50, name
+    finally:
+        disconnect(session)

@@ -19,9 +19,11 @@ from common.admission import policy_from_env
 from common.bundle import build
 from common.embedding import ItemFactors, fold_in_batch, last_items, load_model, unpack_history, write_model
 from common.errors import ServerUnavailable
+from local.cassandra import Cassandra
 from local.flink import FlinkSize
 from local.guard import guard
 from local.kafka import create_topic
+from local.ports import free_ports
 from local.servers import Platform, Ports
 from streaming.run import LATENESS_MS
 from tests.streaming.oracle import differences, expected_views, stored
@@ -41,14 +43,12 @@ ITEMS = 60
 
 
 @dataclass
-class Bench:
-    """A platform that is up, with a model that is live."""
+class Store:
+    """A Cassandra that is up, and a model."""
 
-    platform: Platform
     spec: ClusterSpec
     session: Session
     folder: Path
-    bundle: Path
     model: ItemFactors
 
     @property
@@ -56,16 +56,28 @@ class Bench:
         """The folder of model artefacts."""
         return self.folder / "models"
 
-    def fill(self, topic: str, rows: Sequence[Record]) -> dict[int, int]:
-        """Create the topic and send the records; how many each partition then holds."""
-        create_topic(self.platform.kafka.address, topic, PARTITIONS, config={"retention.ms": "-1"})
-        return send(self.platform.kafka.address, topic, rows)
-
     def tables(self, suffix: str) -> dict[str, Table]:
         """The speed tables of a generation of that name, created."""
         made = tables_of(SPEED.values(), suffix)
         create_tables(self.session, made.values())
         return made
+
+
+@dataclass
+class Bench(Store):
+    """A platform that is up, with a model that is live."""
+
+    platform: Platform
+    bundle: Path
+
+    def fill(self, topic: str, rows: Sequence[Record]) -> dict[int, int]:
+        """Create the topic and send the records; how many each partition then holds."""
+        create_topic(self.platform.kafka.address, topic, PARTITIONS, config={"retention.ms": "-1"})
+        return self.append(topic, rows)
+
+    def append(self, topic: str, rows: Sequence[Record]) -> dict[int, int]:
+        """Send more records; how many went to each partition."""
+        return send(self.platform.kafka.address, topic, rows)
 
     def stream(self, topic: str, generation: str, *more: str, script: Path | None = None) -> str:
         """Submit the application from the topic's beginning; its job id. The generation needs no register."""
@@ -184,36 +196,63 @@ def send(address: str, topic: str, rows: Sequence[Record]) -> dict[int, int]:
 @contextmanager
 def bench(name: str, size: FlinkSize | None = None) -> Iterator[Bench]:
     """A platform under ``build/bench/<name>``, gone at the end with all it started."""
+    folder = _folder(name)
+    platform = Platform(folder / "platform", Ports.pick(), size or FlinkSize(taskmanagers=1, slots=PARALLELISM))
+    platform.up(say)
+    try:
+        with _keyspace(platform.cassandra.address, folder) as made:
+            create_base(made.session)
+            columns = {
+                "name": "batch",
+                "live": "none",
+                "model_version": MODEL,
+                "model_uri": str(made.models / MODEL),
+                "serial": 1,
+                "updated_ms": 1,
+                "info": json.dumps({}),
+            }
+            made.session.execute(
+                f"INSERT INTO {POINTER_VIEW.name} ({', '.join(columns)}) VALUES ({', '.join('%s' for _ in columns)})",
+                tuple(columns.values()),
+            )
+            zipped = build(REPOSITORY, folder / "dovetail.zip")
+            yield Bench(made.spec, made.session, folder, made.model, platform, zipped)
+    finally:
+        platform.down(lambda line: None)
+
+
+@contextmanager
+def store(name: str) -> Iterator[Store]:
+    """A Cassandra alone under ``build/bench/<name>``, gone at the end."""
+    folder = _folder(name)
+    node = Cassandra(folder, *free_ports(2))
+    node.start()
+    try:
+        node.wait_ready(180)
+        with _keyspace(node.address, folder) as made:
+            yield made
+    finally:
+        node.stop()
+
+
+def _folder(name: str) -> Path:
     guard()
     os.environ.setdefault(KEY_ENV, "a key for benchmarks only, of no value")
     folder = REPOSITORY / "build" / "bench" / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    platform = Platform(folder / "platform", Ports.pick(), size or FlinkSize(taskmanagers=1, slots=PARALLELISM))
-    platform.up(say)
+    return folder
+
+
+@contextmanager
+def _keyspace(address: str, folder: Path) -> Iterator[Store]:
+    spec = ClusterSpec.parse(address, keyspace="bench")
+    ensure_keyspace(spec)
+    session = connect(spec)
     try:
-        spec = ClusterSpec.parse(platform.cassandra.address, keyspace="bench")
-        ensure_keyspace(spec)
-        session = connect(spec)
-        create_base(session)
-        model = _model(folder / "models")
-        columns = {
-            "name": "batch",
-            "live": "none",
-            "model_version": MODEL,
-            "model_uri": str(folder / "models" / MODEL),
-            "serial": 1,
-            "updated_ms": 1,
-            "info": json.dumps({}),
-        }
-        session.execute(
-            f"INSERT INTO {POINTER_VIEW.name} ({', '.join(columns)}) VALUES ({', '.join('%s' for _ in columns)})",
-            tuple(columns.values()),
-        )
-        yield Bench(platform, spec, session, folder, build(REPOSITORY, folder / "dovetail.zip"), model)
-        disconnect(session)
+        yield Store(spec, session, folder, _model(folder / "models"))
     finally:
-        platform.down(lambda line: None)
+        disconnect(session)
 
 
 def _model(models: Path) -> ItemFactors:

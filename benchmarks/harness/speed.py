@@ -225,7 +225,8 @@ def bench(name: str, size: FlinkSize | None = None) -> Iterator[Bench]:
 def store(name: str) -> Iterator[Store]:
     """A Cassandra alone under ``build/bench/<name>``, gone at the end."""
     folder = _folder(name)
-    node = Cassandra(folder, *free_ports(2))
+    port, storage_port = free_ports(2)
+    node = Cassandra(folder, port, storage_port)
     node.start()
     try:
         node.wait_ready(180)

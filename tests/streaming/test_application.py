@@ -109,7 +109,7 @@ def writers() -> dict[str, WriteRows]:
     for writer in found.values():
         writer.rows = SpeedRows(TARGET.generation, TARGET.created_ms, TARGET.ttl_s)
         if isinstance(writer, WriteVisitors):
-            writer.reader = lambda session: lambda visitors: {}
+            writer.reader = lambda session: lambda visitors: {}  # type: ignore[method-assign]
         writer.connected(None)
     found["visitors"].embedder.model = lambda: None
     return found

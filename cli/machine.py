@@ -13,6 +13,7 @@ from cli.options import home, settings
 from common import bundle, config, submit
 from common.config import Config
 from common.errors import ConfigError, MissingRequirement, ServerUnavailable
+from streaming.names import consumer_group
 
 if TYPE_CHECKING:
     from local.servers import Platform, Ports
@@ -167,7 +168,7 @@ def start_stream(platform: "Platform", loaded: Config, env: str, overrides: tupl
         (job,) = set(platform.flink.rest.jobs()) - before
         seconds = platform.flink.rest.wait_running(job, 180)
         say(f"up: the stream runs ({seconds:.0f} s); waiting until it has read what the topic holds ...")
-        wait_caught_up(loaded, f"dovetail-speed-{generation}")
+        wait_caught_up(loaded, consumer_group(generation))
         Generations(session).make_live(generation)
     say(f"up: generation {generation} is live")
 

@@ -10,11 +10,10 @@ from cli.options import home, settings
 from common import config, submit
 from common.config import Config
 from common.errors import ConcurrentRun, ConfigError, IncompleteInput
+from streaming.names import OVER, generation_of
 
 if TYPE_CHECKING:
     from local.flink_rest import FlinkRest
-
-ALIVE = {"CREATED", "INITIALIZING", "RUNNING", "RESTARTING", "FAILING", "CANCELLING", "SUSPENDED", "RECONCILING"}
 
 
 @click.group("stream")
@@ -70,11 +69,11 @@ def rescale_command(parallelism: int, generation: str | None, env: str, override
 
 def alive(rest: "FlinkRest", loaded: Config) -> dict[str, str]:
     """The job of each generation of the keyspace that runs, is starting or restarting."""
-    prefix = f"{loaded.cassandra.keyspace}-speed-"  # streaming/run.py names its jobs so
     found = {}
     for job in rest.get("/jobs/overview")["jobs"]:
-        if job["state"] in ALIVE and job["name"].startswith(prefix):
-            found[job["name"].removeprefix(prefix)] = job["jid"]
+        generation = generation_of(loaded.cassandra.keyspace, job["name"])
+        if generation is not None and job["state"] not in OVER:
+            found[generation] = job["jid"]
     return found
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from common.ranking import best_items
 from serving.settings import Weights
 
 CANDIDATES = 6
@@ -67,18 +68,8 @@ def rank(
         scores[familiar] *= weights.familiar
     if weights.exclude_purchased and purchased is not None and len(purchased):
         scores[purchased] = -np.inf
-    chosen = _top(scores, n * CANDIDATES)
-    return _vary(weights, chosen, scores[chosen], categories[chosen], n)
-
-
-def _top(scores: NDArray[np.float32], k: int) -> NDArray[np.int32]:
-    """The ``k`` best indexes, best first; items that a rule left out are not among them."""
-    candidates = np.arange(len(scores))
-    if k < len(scores):
-        border = np.partition(scores, len(scores) - k)[len(scores) - k]
-        candidates = np.flatnonzero(scores >= border)
-    order = candidates[np.argsort(-scores[candidates], kind="stable")][:k]
-    return order[np.isfinite(scores[order])].astype(np.int32)
+    chosen, best = best_items(scores[None, :], n * CANDIDATES).row(0)
+    return _vary(weights, chosen, best, categories[chosen], n)
 
 
 def _vary(

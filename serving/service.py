@@ -2,6 +2,7 @@
 
 import json
 import uuid
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from common.admission import Policy
 from common.embedding import unpack_recommendations
 from common.errors import ContractError
+from common.features.tiles import BatchTiles
 from common.rfm import LiveRfm
 from serving.answers import (
     Age,
@@ -130,7 +132,7 @@ class Service:
             live_rfm=_figures(figures),
             segment=_segment(live, rows.profile),
             live_segment=_listed(live, segment_id),
-            rules=_rules(live, rows, at),
+            rules=_rules(live, tiles, rows, at),
             sessions=[_session(row, visitor) for row in rows.sessions],
             sessions_before_cut=rows.profile.sessions if rows.profile else None,
             last_items=_last_items(live.catalogue, visitor),
@@ -146,7 +148,7 @@ class Service:
             **self._basis(live, [name for name, rows_of in found.items() if rows_of], rows.missing, None),
             visitor_id=self.policy.pseudonym(kind, raw_id),
             segments=[segment] if segment else [],
-            rules=_rules(live, rows, now_ms()),
+            rules=_rules(live, batch_tiles(rows.profile, FOR_RULES), rows, now_ms()),
             rfm=_rfm(rows.profile),
         )
 
@@ -289,8 +291,8 @@ def _segment(live: Live, profile: Any) -> Segment | None:
     return Segment(segment_id=profile.segment_id, segment=profile.segment, size=known.size if known else None)
 
 
-def _rules(live: Live, rows: VisitorRows, at_ms: int) -> list[Rule]:
-    held = held_rules(live, batch_tiles(rows.profile, FOR_RULES), rows.activity, rows.sessions, at_ms)
+def _rules(live: Live, batch: Mapping[str, BatchTiles], rows: VisitorRows, at_ms: int) -> list[Rule]:
+    held = held_rules(live, batch, rows.activity, rows.sessions, at_ms)
     return [Rule(rule_segment=rule.name, title=rule.title) for rule in held]
 
 

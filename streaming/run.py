@@ -40,6 +40,7 @@ from streaming.flink.running import refuse_twice
 from streaming.flink.sources import RawTopic, read_topic
 from streaming.history import EVENT_COLUMNS as HISTORY_COLUMNS
 from streaming.history import add_history
+from streaming.names import consumer_group, job_name
 from streaming.sessions import EVENT_COLUMNS as SESSION_COLUMNS
 from streaming.sessions import add_open_sessions, closed_sessions
 from streaming.triggers import absences, insert_triggers
@@ -233,7 +234,7 @@ def arguments(given: argparse.Namespace, generation: str, created_ms: int) -> Ar
         raw=RawTopic(
             servers=given.kafka,
             topic=given.topic,
-            group=given.group or f"dovetail-speed-{generation}",
+            group=given.group or consumer_group(generation),
             start=given.start,
             bounded=given.bounded,
         ),
@@ -260,7 +261,7 @@ def arguments(given: argparse.Namespace, generation: str, created_ms: int) -> Ar
             arrow_batch=given.arrow_batch,
             restart_attempts=given.restart_attempts,
             restart_delay_ms=given.restart_delay,
-            job_name=f"{given.keyspace}-speed-{generation}",
+            job_name=job_name(given.keyspace, generation),
             jars=tuple(jar for jar in given.jars.split(",") if jar),
             overrides=overrides,
         ),

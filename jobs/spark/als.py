@@ -47,8 +47,7 @@ class Ratings:
     @property
     def items(self) -> DataFrame:
         """item_id, item (int)."""
-        index = list(zip(self.item_ids, range(len(self.item_ids)), strict=True))
-        return self.rated.sparkSession.createDataFrame(index, "item_id string, item int")
+        return _index(self.rated.sparkSession, self.item_ids)
 
     def forget(self) -> None:
         """Let the memory go."""
@@ -73,14 +72,18 @@ def number(spark: SparkSession, pairs: DataFrame) -> Ratings:
         raise IncompleteInput("no event before the cut says anything about an item: import history first")
     visitors = _numbered(pairs.select("visitor_id").distinct(), "visitor_id")
     visitors = visitors.withColumnRenamed("place", "user").persist()
-    index = spark.createDataFrame(list(zip(items, range(len(items)), strict=True)), "item_id string, item int")
     rated = (
         pairs.join(visitors, "visitor_id", how="inner")
-        .join(f.broadcast(index), "item_id", how="inner")
+        .join(f.broadcast(_index(spark, items)), "item_id", how="inner")
         .select("user", "item", f.col("weight").cast("float").alias("rating"))
         .persist()
     )
     return Ratings(visitors, items, rated)
+
+
+def _index(spark: SparkSession, item_ids: list[str]) -> DataFrame:
+    """item_id and item, its place."""
+    return spark.createDataFrame(list(zip(item_ids, range(len(item_ids)), strict=True)), "item_id string, item int")
 
 
 def _numbered(frame: DataFrame, column: str) -> DataFrame:

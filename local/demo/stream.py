@@ -10,6 +10,7 @@ from local.demo.screen import Screen
 from local.kafka import EVENTS, REJECTIONS, lag
 from local.paths import project_root
 from local.servers import Platform
+from streaming.names import consumer_group
 from views.connect import ClusterSpec, connect, disconnect
 from views.versions import Generations
 
@@ -70,7 +71,7 @@ class Stream:
         """
 
         def missing() -> str | None:
-            left = lag(self.platform.kafka.address, EVENTS, f"dovetail-speed-{application.generation}")
+            left = lag(self.platform.kafka.address, EVENTS, consumer_group(application.generation))
             return "the broker finds the group" if left is None else f"{left} records" if left else None
 
         return screen.wait(f"{application.generation} to write all of the topic", missing, limit, every=0.5)

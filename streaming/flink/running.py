@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pyflink.table import StreamTableEnvironment
 
 from common.errors import ConcurrentRun, ServerUnavailable
+from streaming.names import OVER
 
-OVER = {"FINISHED", "FAILED", "CANCELED"}
 TIMEOUT_S = 10.0
 
 

@@ -63,10 +63,15 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
     )
 
 
+SWITCH_S = 0.0005
+"""An answer passes from the driver's thread to the event loop and back; behind a busy thread each pass waits so long."""
+
+
 def main() -> int:
     """Connect, then serve until SIGTERM or Ctrl-C."""
     arguments = parser().parse_args()
     log.setup()
+    sys.setswitchinterval(SWITCH_S)
     settings = settings_of(arguments)
     backends = open_backends(settings)
     server = uvicorn.Server(

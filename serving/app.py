@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import time
 from collections.abc import AsyncIterator, MutableMapping
 from dataclasses import dataclass
@@ -71,6 +72,7 @@ def create_app(settings: Settings, backends: Backends | None = None) -> FastAPI:
         with contextlib.suppress(*STORE_ERRORS):  # logged; the loops below go on trying
             await live.refresh()
             await popularity.refresh()
+        gc.freeze()  # what is loaded by now stays: looking through it again and again would hold up answers
         tasks = [asyncio.create_task(live.run()), asyncio.create_task(popularity.run())]
         try:
             yield

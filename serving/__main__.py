@@ -64,7 +64,7 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
 
 
 SWITCH_S = 0.0005
-"""An answer passes from the driver's thread to the event loop and back; behind a busy thread each pass waits so long."""
+"""Seconds of a thread's turn: an answer changes threads several times, each time behind whichever is busy."""
 
 
 def main() -> int:

@@ -9,9 +9,9 @@ from jobs.spark.session import local_session
 from jobs.spark.tables import Lake
 from local.jars import fetch
 
-VISITORS, DAYS, EACH_DAY = 5_000, 30, 10_000
+VISITORS, DAYS, EACH_DAY = 2_000, 30, 4_000
 SERVERS = ("land", "parity", "publish")
-REPETITIONS = 3
+REPETITIONS = 2
 
 
 def main() -> None:

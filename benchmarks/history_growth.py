@@ -17,7 +17,7 @@ CHANGED, CHANGED_EVENTS = 1_000, 10_000
 def main() -> None:
     """Measure, compare, report."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--each-day", type=int, default=25_000)
+    parser.add_argument("--each-day", type=int, default=8_000)
     each_day = parser.parse_args().each_day
     spark = local_session("history_growth", fetch("delta"), memory="4g", settings={"spark.driver.extraJavaOptions": ""})
     with tempfile.TemporaryDirectory() as folder:

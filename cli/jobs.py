@@ -6,7 +6,7 @@ import time
 import click
 import yaml
 
-from cli.machine import export_key
+from cli.environment import export_key
 from cli.options import F, home, settings
 from common import config, submit
 from common.errors import ConfigError

@@ -1,7 +1,5 @@
 """This machine: jars, the bundle, topics, the platform that stays up, and the demo."""
 
-import os
-import secrets
 import sys
 import time
 from pathlib import Path
@@ -9,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cli.environment import export_key, session_of, spec_of
 from cli.options import home, settings
 from common import bundle, config, submit
 from common.config import Config
@@ -97,24 +96,6 @@ def down_command(folder: Path | None, env: str, overrides: tuple[str, ...]) -> N
     Platform.load(folder or home() / config.load(env, None, overrides).local.folder).down(say)
 
 
-def export_key(loaded: Config) -> None:
-    """Put the pseudonym key into this process's environment, where an environment lives on one machine.
-
-    A key that is there is left alone; else one is made once and kept, readable by this user only, in the platform's
-    folder: pseudonyms must be the same tomorrow.
-    """
-    variable = loaded.pseudonym.key_env
-    if os.environ.get(variable) or loaded.spark.target != "local":
-        return
-    path = home() / loaded.local.folder / "pseudonym.key"
-    if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch(mode=0o600)
-        path.write_text(secrets.token_hex(32))
-        say(f"${variable} is not set: a key was made for this machine, {path.relative_to(home())}")
-    os.environ[variable] = path.read_text().strip()
-
-
 def create_topics(loaded: Config) -> None:
     """Create the topics where they are missing."""
     from local.kafka import create_topic
@@ -151,12 +132,10 @@ def ports(loaded: Config) -> "Ports":
 
 def start_stream(platform: "Platform", loaded: Config, env: str, overrides: tuple[str, ...]) -> None:
     """Submit the streaming application as a new generation, and make that live once it has read what was there."""
-    from cli.views import session_of
-    from views.connect import ClusterSpec, ensure_keyspace
+    from views.connect import ensure_keyspace
     from views.versions import Generations
 
-    where = loaded.cassandra
-    ensure_keyspace(ClusterSpec.parse(where.contact, where.keyspace, where.user_env, where.password_env))
+    ensure_keyspace(spec_of(loaded))
     with session_of(loaded) as session:
         generation = Generations(session).create().name
         chosen = (*overrides, f"run.generation={generation}")
@@ -186,16 +165,6 @@ def wait_caught_up(loaded: Config, group: str) -> None:
 
 def start_serving(platform: "Platform", env: str, overrides: tuple[str, ...], loaded: Config) -> None:
     """Start the serving layer and wait until it answers."""
-    import httpx
-
     command = submit.render(config.load(env, "serving", overrides), "serving", home())
-    platform.serving.start([sys.executable, *command.argv[1:]], cwd=Path(home()))
-
-    def answers() -> bool:
-        try:
-            return httpx.get(f"{loaded.serving.url}/healthz", timeout=2).status_code == 200
-        except httpx.TransportError:
-            return False
-
-    seconds = platform.serving.wait_ready(answers, 60)
+    seconds = platform.serve([sys.executable, *command.argv[1:]], cwd=home())
     say(f"up: serving answers at {loaded.serving.url} ({seconds:.0f} s)")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli.machine import export_key
+from cli.environment import export_key
 from cli.options import home, settings
 from common import config, submit
 from common.config import Config

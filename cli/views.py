@@ -1,30 +1,14 @@
 """The views' versions: what there is, what is live, and how to change that."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import click
-from cassandra.cluster import Session
 
+from cli.environment import session_of
 from cli.jobs import submit_job
 from cli.options import settings
 from common import config
-from common.config import Config
-from views.connect import ClusterSpec, connect, disconnect
 from views.errors import ViewMissing
 from views.pointer import BATCH, SPEED, read_pointer
 from views.versions import BatchVersions, Generations, list_versions
-
-
-@contextmanager
-def session_of(settings: Config) -> Iterator[Session]:
-    """A session with the environment's Cassandra, ended with the block."""
-    where = settings.cassandra
-    session = connect(ClusterSpec.parse(where.contact, where.keyspace, where.user_env, where.password_env))
-    try:
-        yield session
-    finally:
-        disconnect(session)
 
 
 @click.command("views")

@@ -18,7 +18,7 @@ from common.errors import ConfigError
 from jobs.spark.args import ARGUMENTS, CassandraArgs, LakeArgs, cluster_spec
 from jobs.spark.run import alone, run
 from jobs.spark.tables import TABLES, Lake
-from views.connect import connect, disconnect
+from views.connect import connected
 from views.versions import BatchVersions
 
 STAY = ("bronze/", "gold/runs", "gold/parity")
@@ -84,15 +84,12 @@ def main(spark: SparkSession, args: Args) -> dict[str, Any]:
 
 def go_live(args: Args, version: str) -> str:
     """Point to a batch version that is kept; returns what is live."""
-    session = connect(cluster_spec(args))
-    try:
+    with connected(cluster_spec(args)) as session:
         versions = BatchVersions(session)
         current = versions.live()
         if current is not None and current.live == version:
             return version
         return versions.rollback(version).live
-    finally:
-        disconnect(session)
 
 
 if __name__ == "__main__":

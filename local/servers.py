@@ -2,7 +2,8 @@
 
 import json
 import sys
-from collections.abc import Callable
+import urllib.request
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -86,6 +87,18 @@ class Platform:
         except BaseException:
             self.down(lambda line: None)
             raise
+
+    def serve(self, command: Sequence[str], cwd: Path | None = None, limit: float = 60.0) -> float:
+        """Start the serving layer by its command and wait until it can answer; returns the seconds it took.
+
+        Raises ``ServerUnavailable`` past the limit.
+        """
+        self.serving.start(command, cwd=cwd or project_root())
+        return self.serving.wait_ready(self._answers, limit)
+
+    def _answers(self) -> bool:
+        with urllib.request.urlopen(f"{self.serving_url}/readyz", timeout=2):
+            return True  # what is no 2xx is raised, as an OSError
 
     def down(self, say: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True)) -> None:
         """Stop every server of this folder, whoever started it; what they stored stays."""

@@ -2,6 +2,8 @@
 
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from cassandra import AuthenticationFailed, ConsistencyLevel, InvalidRequest, Unauthorized
@@ -109,14 +111,21 @@ def disconnect(session: Session) -> None:
     session.cluster.shutdown()
 
 
-def ensure_keyspace(spec: ClusterSpec, replication_factor: int = 1) -> None:
-    """Create the keyspace where it is not there yet."""
-    session = connect(spec, with_keyspace=False)
+@contextmanager
+def connected(spec: ClusterSpec, with_keyspace: bool = True) -> Iterator[Session]:
+    """A session that ends with the block; raises as :func:`connect`."""
+    session = connect(spec, with_keyspace)
     try:
-        statement = create_keyspace(spec.keyspace, replication_factor, spec.datacenter or None)
-        session.execute(statement, timeout=30.0)
+        yield session
     finally:
         disconnect(session)
+
+
+def ensure_keyspace(spec: ClusterSpec, replication_factor: int = 1) -> None:
+    """Create the keyspace where it is not there yet."""
+    with connected(spec, with_keyspace=False) as session:
+        statement = create_keyspace(spec.keyspace, replication_factor, spec.datacenter or None)
+        session.execute(statement, timeout=30.0)
 
 
 _sessions: dict[tuple[int, ClusterSpec], Session] = {}

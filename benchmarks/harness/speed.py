@@ -28,7 +28,7 @@ from local.servers import Platform, Ports
 from streaming.run import LATENESS_MS
 from tests.streaming.oracle import differences, expected_views, stored
 from tests.streaming.traffic import Expected, Record, closer, expected, records
-from views.connect import ClusterSpec, connect, disconnect, ensure_keyspace
+from views.connect import ClusterSpec, connected, ensure_keyspace
 from views.schema import Table, identifier
 from views.tables import POINTER_VIEW, SPEED, create_base, create_tables, tables_of
 
@@ -249,11 +249,8 @@ def _folder(name: str) -> Path:
 def _keyspace(address: str, folder: Path) -> Iterator[Store]:
     spec = ClusterSpec.parse(address, keyspace="bench")
     ensure_keyspace(spec)
-    session = connect(spec)
-    try:
+    with connected(spec) as session:
         yield Store(spec, session, folder, _model(folder / "models"))
-    finally:
-        disconnect(session)
 
 
 def _model(models: Path) -> ItemFactors:

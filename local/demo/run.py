@@ -19,9 +19,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import httpx
-from cassandra.cluster import Session
-
 from common.admission import Policy, policy_from_env, read_rejection
 from common.bundle import build
 from common.embedding import load_model
@@ -46,7 +43,7 @@ from local.simulator.config import ShopConfig
 from local.simulator.faults import Disturbed, FaultConfig, disturb
 from local.simulator.record import Record, write_lines
 from local.simulator.shop import Shop
-from views.connect import ClusterSpec, connect, disconnect, ensure_keyspace
+from views.connect import ClusterSpec, connected, ensure_keyspace
 from views.pointer import read_pointer
 from views.scan import Digest, digest, scan
 from views.tables import BATCH, SPEED, tables_of
@@ -241,23 +238,14 @@ def _start_serving(loop: Loop, visitors: list[Visitor]) -> None:
     )
     platform = loop.platform
     with loop.screen.step("serving"):
-        platform.serving.start(
+        platform.serve(
             [
                 *(sys.executable, "-m", "serving", "--port", str(platform.ports.serving)),
                 *("--cassandra", platform.cassandra.address, "--keyspace", loop.spec.keyspace),
                 *("--kafka", platform.kafka.address, "--lake", str(loop.batch.lake)),
                 *("--playground-visitors", str(samples)),
-            ],
-            cwd=project_root(),
+            ]
         )
-
-        def ready() -> bool:
-            try:
-                return httpx.get(f"{loop.serving_url}/readyz", timeout=2).status_code == 200
-            except httpx.TransportError:
-                return False
-
-        platform.serving.wait_ready(ready, 60)
 
 
 def _replay(loop: Loop, application: Application, disturbed: Disturbed, present: list[Record]) -> None:
@@ -287,18 +275,9 @@ def _stored_activity(spec: ClusterSpec, generation: str, cut_ms: int) -> dict[tu
     group = GROUPS["activity"]
     table = tables_of(SPEED.values(), generation)[group.table]
     columns = ("visitor_id", "tile_start", "n")
-    with _session(spec) as session:
+    with connected(spec) as session:
         rows = [row for row in scan(session, table, columns) if row[1] < cut_ms]
     return {(visitor, start): {"n": n} for visitor, start, n in rows}
-
-
-@contextmanager
-def _session(spec: ClusterSpec) -> Iterator[Session]:
-    session = connect(spec)
-    try:
-        yield session
-    finally:
-        disconnect(session)
 
 
 def _stream_checks(
@@ -352,7 +331,7 @@ def _batch_checks(
 
 
 def _published_segments(loop: Loop) -> dict[int, tuple[str, int]]:
-    with _session(loop.spec) as session:
+    with connected(loop.spec) as session:
         pointer = read_pointer(session, "batch")
         if pointer is None:
             return {}
@@ -361,7 +340,7 @@ def _published_segments(loop: Loop) -> dict[int, tuple[str, int]]:
 
 
 def _model_folder(loop: Loop) -> Path:
-    with _session(loop.spec) as session:
+    with connected(loop.spec) as session:
         pointer = read_pointer(session, "batch")
     if pointer is None or not pointer.model_uri:
         raise ServerUnavailable("no batch version with a model is live: the chain did not publish")
@@ -389,7 +368,7 @@ def _digests(spec: ClusterSpec, generation: str, cut_ms: int) -> dict[str, Diges
     sessions = tables["sessions"]
     names = sessions.view.columns
     end, closed = names.index("session_end"), names.index("closed")
-    with _session(spec) as session:
+    with connected(spec) as session:
         found = {group.table: digest(session, tables[group.table]) for group in GROUPS.values()}
         found["sessions"] = digest(
             session, sessions, where=lambda row: row[closed] and row[end] + SESSION_GAP_MS < cut_ms

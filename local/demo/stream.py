@@ -11,7 +11,7 @@ from local.kafka import EVENTS, REJECTIONS, lag
 from local.paths import project_root
 from local.servers import Platform
 from streaming.names import consumer_group
-from views.connect import ClusterSpec, connect, disconnect
+from views.connect import ClusterSpec, connected
 from views.versions import Generations
 
 
@@ -35,11 +35,8 @@ class Stream:
 
     def submit(self, archive: bool = True, extra: Sequence[str] = ()) -> Application:
         """Claim a generation and start the application from the topic's beginning, without state."""
-        session = connect(self.spec)
-        try:
+        with connected(self.spec) as session:
             generation = Generations(session).create().name
-        finally:
-            disconnect(session)
         arguments = [
             *("--kafka", self.platform.kafka.address),
             *("--cassandra", self.platform.cassandra.address, "--keyspace", self.spec.keyspace),
@@ -57,11 +54,8 @@ class Stream:
 
     def make_live(self, application: Application) -> None:
         """Let serving read the generation."""
-        session = connect(self.spec)
-        try:
+        with connected(self.spec) as session:
             Generations(session).make_live(application.generation)
-        finally:
-            disconnect(session)
 
     def wait_drained(self, application: Application, screen: Screen, limit: float = 180.0) -> float:
         """Wait until every record of the topic is written; returns the seconds.

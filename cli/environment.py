@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,7 +11,10 @@ from cassandra.cluster import Session
 
 from cli.options import home
 from common.config import Config
+from common.errors import ServerUnavailable
 from views.connect import ClusterSpec, connected
+
+CONNECT_S = 3.0
 
 
 @contextmanager
@@ -24,6 +28,26 @@ def spec_of(settings: Config) -> ClusterSpec:
     """Where the environment's Cassandra is, and as whom."""
     where = settings.cassandra
     return ClusterSpec.parse(where.contact, where.keyspace, where.user_env, where.password_env)
+
+
+def require_servers(settings: Config) -> None:
+    """Raise ServerUnavailable where the stream would be submitted in vain: `flink run` wraps that into a Java trace."""
+    spec = spec_of(settings)
+    flink, _, port = settings.flink.jobmanager.rpartition(":")
+    wanted = {"flink.jobmanager": ((flink,), int(port)), "cassandra.contact": (spec.hosts, spec.port)}
+    for key, (hosts, number) in wanted.items():
+        if not any(_listens(host, number) for host in hosts):
+            raise ServerUnavailable(
+                f"nothing answers at {','.join(hosts)}:{number}: start it (make up), or correct {key} with --set"
+            )
+
+
+def _listens(host: str, port: int) -> bool:
+    try:
+        with socket.create_connection((host, port), timeout=CONNECT_S):
+            return True
+    except OSError:
+        return False
 
 
 def export_key(settings: Config) -> None:

@@ -6,7 +6,7 @@ import time
 import click
 import yaml
 
-from cli.environment import export_key
+from cli.environment import export_key, require_servers
 from cli.options import F, home, settings
 from common import config, submit
 from common.errors import ConfigError
@@ -74,7 +74,10 @@ def submit_job(job: str, cut: str | None, arguments: tuple[str, ...], env: str, 
     """Say a job's command line, run it and return its exit code."""
     command = _command(job, cut, arguments, env, overrides)
     click.echo(command.text(), err=True)
-    export_key(config.load(env, None, overrides))
+    loaded = config.load(env, None, overrides)
+    export_key(loaded)
+    if job == "streaming":
+        require_servers(loaded)
     return submit.submit(command, home())
 
 

@@ -9,6 +9,7 @@ from cli.main import main
 from common import config
 from common.errors import ConfigError
 from common.submit import Command
+from local.ports import free_ports
 
 CUT = "2026-11-20T00:00:00Z"
 
@@ -87,3 +88,15 @@ def test_a_cut_must_be_given(capsys: pytest.CaptureFixture[str]) -> None:
 def test_submit_returns_the_code_of_the_job(submitted: list[str]) -> None:
     assert main(["submit", "rfm", "--cut", CUT]) == 3
     assert main(["submit", "cleanse", "--cut", CUT, "--arg", "lake=/elsewhere"]) == 0
+
+
+def test_the_stream_is_not_submitted_to_servers_that_are_away(
+    submitted: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (port,) = free_ports(1)
+    assert main(["submit", "streaming", "--set", f"flink.jobmanager=127.0.0.1:{port}"]) == 2
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
+    assert errors == [
+        f"error: nothing answers at 127.0.0.1:{port}: start it (make up), or correct flink.jobmanager with --set"
+    ]
+    assert not submitted

@@ -29,45 +29,8 @@ WIRE_FIELDS = tuple(name for name in EVENTS.names if name not in ("visitor_id", 
 _SOURCE = "_source_row"
 _CORRUPT = "_corrupt"
 
-COUNTRIES = {
-    "Australia": "AU",
-    "Austria": "AT",
-    "Bahrain": "BH",
-    "Belgium": "BE",
-    "Brazil": "BR",
-    "Canada": "CA",
-    "Channel Islands": "JE",
-    "Cyprus": "CY",
-    "Czech Republic": "CZ",
-    "Denmark": "DK",
-    "EIRE": "IE",
-    "Finland": "FI",
-    "France": "FR",
-    "Germany": "DE",
-    "Greece": "GR",
-    "Hong Kong": "HK",
-    "Iceland": "IS",
-    "Israel": "IL",
-    "Italy": "IT",
-    "Japan": "JP",
-    "Lebanon": "LB",
-    "Lithuania": "LT",
-    "Malta": "MT",
-    "Netherlands": "NL",
-    "Norway": "NO",
-    "Poland": "PL",
-    "Portugal": "PT",
-    "RSA": "ZA",
-    "Saudi Arabia": "SA",
-    "Singapore": "SG",
-    "Spain": "ES",
-    "Sweden": "SE",
-    "Switzerland": "CH",
-    "USA": "US",
-    "United Arab Emirates": "AE",
-    "United Kingdom": "GB",
-}
-"""Country names of Online Retail that ISO 3166 knows; the others stay in the properties."""
+NO_COUNTRIES = ("European Community", "Unspecified")
+"""What Online Retail says in place of a country; it stays in the properties."""
 
 
 class FieldMapping(BaseModel):
@@ -277,8 +240,9 @@ def online_retail(spark: SparkSession, source: Source) -> DataFrame:
             "_order_ms": f.first(f.unix_millis("InvoiceDate")).over(in_file),
         }
     )
-    iso = f.create_map(*(f.lit(x) for pair in COUNTRIES.items() for x in pair))
-    country = f.try_element_at(iso, f.col("Country"))
+    # Names as they are: the gate knows their codes, but no code for both islands together.
+    named = f.when(~f.col("Country").isin(*NO_COUNTRIES), f.col("Country"))
+    country = f.when(f.col("Country") == "Channel Islands", "JE").otherwise(named)
     fields = {
         "event_id": f.col("_hash"),
         "event_type": f.when(refund, "refund").otherwise("purchase"),

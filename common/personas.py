@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from common.errors import ConfigError, ContractError
+from common.errors import ContractError
+from common.lists import read_list
 
 
 class Share(msgspec.Struct, frozen=True):
@@ -190,16 +190,7 @@ _overrides = TypeAdapter(list[Override])
 
 def read_overrides(path: Path) -> list[Override]:
     """The overrides in a YAML file, a list; raises ConfigError in one line where it is not one."""
-    try:
-        return _overrides.validate_python(yaml.safe_load(path.read_text(encoding="utf-8")) or [])
-    except FileNotFoundError:
-        raise ConfigError(f"there is no file {path}: correct --overrides") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        at = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise ConfigError(f"{path}: {at}: {first['msg']}; see docs/batch.md for the form") from None
+    return read_list(path, _overrides, "--overrides")
 
 
 def overridden(card: Persona, overrides: Iterable[Override]) -> Persona:

@@ -17,6 +17,7 @@ from pyspark.sql import functions as f
 from pyspark.sql.pandas.types import to_arrow_schema
 
 from common.admission import MAX_ID, PLACEHOLDER_IDS, Policy, Reason, policy_from_env
+from common.codes import country_code
 from common.contracts.customers import CUSTOMERS, PERSONAL
 from jobs.spark.args import ARGUMENTS, EnvName, LakeArgs
 from jobs.spark.readers import Source, load_mapping, mapped_text, require_file
@@ -85,6 +86,7 @@ def accepted(good: DataFrame, source: str, policy: Policy) -> DataFrame:
     def pseudonymise(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             cells = dict(zip(batch.schema.names, batch.columns, strict=True))
+            cells["country"] = pa.array([x and country_code(x) for x in cells["country"].to_pylist()], pa.string())
             for name, kind in (("customer_id", "user"), ("email_hash", "email"), ("phone_hash", "phone")):
                 raw = cells[name].to_pylist()
                 cells[name] = pa.array([None if x is None else policy.pseudonym(kind, x) for x in raw], pa.string())

@@ -24,6 +24,7 @@ from pydantic.dataclasses import dataclass
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as f
 
+from common.blend import MODEL
 from common.contracts.events import UNKNOWN_CATEGORY
 from common.contracts.models import MODEL_METRICS
 from common.embedding import fold_in_arrays, load_model, write_model
@@ -35,7 +36,6 @@ from jobs.spark.als import Fit, Mode, Ratings, Recipe, fit, number
 from jobs.spark.args import ARGUMENTS, JobArgs
 from jobs.spark.before import events_before
 from jobs.spark.evaluation import ALL
-from jobs.spark.hybrid import MODEL
 from jobs.spark.interactions import item_events, pairs
 from jobs.spark.judging import (
     TOP,

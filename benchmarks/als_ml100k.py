@@ -6,10 +6,10 @@ import tempfile
 import numpy as np
 
 from benchmarks.harness import movielens, report, say
+from common.blend import MODEL
 from common.hybrid import weights_by_accuracy
 from jobs.spark.als import Recipe, fit, number
 from jobs.spark.evaluation import ALL
-from jobs.spark.hybrid import MODEL
 from jobs.spark.judging import judge, judged_visitors, lists_of_blends, lists_of_popularity
 from jobs.spark.neighbours import COOCCURRENCE, as_arrays, cooccurrence
 from jobs.spark.session import local_session

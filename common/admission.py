@@ -22,6 +22,7 @@ from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
+from common.codes import country_code
 from common.contracts.events import EVENT_TYPES, EVENTS, UNKNOWN_CATEGORY
 from common.errors import ConfigError, ContractError
 
@@ -545,7 +546,8 @@ def _blank(text: str | None) -> bool:
 def _settle(wire: _Wire, now_ms: int, policy: "Policy | _Bounds") -> Decimal | None | _Fault:
     """Check what types cannot say; return the exact price, or the first fault in a fixed order.
 
-    Blank ids in ``wire`` become None, a missing category the catalogue's, a missing line of a purchase or refund 1.
+    Blank ids in ``wire`` become None, a country its code, a missing category the catalogue's, a missing line of a
+    purchase or refund 1.
     """
     event_type = wire.event_type
     if event_type is None:
@@ -602,6 +604,8 @@ def _settle(wire: _Wire, now_ms: int, policy: "Policy | _Bounds") -> Decimal | N
         if len(currency) != 3 or not (currency.isascii() and currency.isalpha()):
             return _expected(Reason.OUT_OF_RANGE, "currency", "three letters (ISO 4217)", _text(currency))
         wire.currency = currency.upper()
+    if wire.country is not None:
+        wire.country = country_code(wire.country) or None
     for group in required:
         for name in group:
             if getattr(wire, name):

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from common.errors import ConfigError, ContractError
+from common.errors import ContractError
+from common.lists import read_list
 
 
 class Share(msgspec.Struct, frozen=True):
@@ -190,16 +190,7 @@ _overrides = TypeAdapter(list[Override])
 
 def read_overrides(path: Path) -> list[Override]:
     """The overrides in a YAML file, a list; raises ConfigError in one line where it is not one."""
-    try:
-        return _overrides.validate_python(yaml.safe_load(path.read_text(encoding="utf-8")) or [])
-    except FileNotFoundError:
-        raise ConfigError(f"there is no file {path}: correct --overrides") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        at = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise ConfigError(f"{path}: {at}: {first['msg']}; see docs/batch.md for the form") from None
+    return read_list(path, _overrides, "--overrides")
 
 
 def overridden(card: Persona, overrides: Iterable[Override]) -> Persona:
@@ -254,7 +245,8 @@ def card(
     def top(dimension: str, most: int) -> list[Share]:
         return shares(counts.get(dimension, {}), shop.get(dimension, {}), most)
 
-    share = row["size"] / visitors if visitors else 0.0
+    # Rounded once, so that a card says one figure in its words and beside its name.
+    share = round(row["size"] / visitors, 4) if visitors else 0.0
     categories, hours = top("category", 5), spread(counts.get("hour", {}), map(str, range(24)))
     days, how = churn_days(gap_days, row["recency_days"]), manner(row["segment"])
     return Persona(
@@ -263,7 +255,7 @@ def card(
         title=row["segment"],
         summary=summary(row["size"], share, categories, basket, hours),
         size=row["size"],
-        share=round(share, 4),
+        share=share,
         recency_days=row["recency_days"],
         frequency=row["frequency"],
         monetary=row["monetary"],

@@ -6,6 +6,7 @@ refuses what is no event at all; a rule turns away an event that is well formed 
 
 from dataclasses import dataclass
 
+from common.codes import COUNTRIES, CURRENCIES
 from common.contracts.events import EVENT_TYPES
 from common.features.expressions import Expr, event
 
@@ -39,6 +40,8 @@ RULES: tuple[Rule, ...] = (
         "rating_is_on_its_scale",
         ~(event.type == "rate") | event.value.is_null() | ((event.value >= 0) & (event.value <= BEST_RATING)),
     ),
+    Rule("currency_is_known", event.currency.is_null() | event.currency.is_among(CURRENCIES)),
+    Rule("country_is_known", event.country.is_null() | event.country.is_among(COUNTRIES)),
     Rule("ingested_after_it_happened", event.ingest_ms - event.time >= -300_000),
 )
 """The rules in the order they are tried."""

@@ -17,9 +17,10 @@ from pyspark.sql import functions as f
 from pyspark.sql.pandas.types import to_arrow_schema
 
 from common.admission import MAX_ID, PLACEHOLDER_IDS, Policy, Reason, policy_from_env
+from common.codes import country_code
 from common.contracts.customers import CUSTOMERS, PERSONAL
 from jobs.spark.args import ARGUMENTS, EnvName, LakeArgs
-from jobs.spark.readers import Source, load_mapping, mapped_text, require_file
+from jobs.spark.readers import Source, load_mapping, mapped_text, require_file, to_the_end
 from jobs.spark.run import run
 from jobs.spark.schema import struct_type
 from jobs.spark.tables import Lake
@@ -85,6 +86,7 @@ def accepted(good: DataFrame, source: str, policy: Policy) -> DataFrame:
     def pseudonymise(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             cells = dict(zip(batch.schema.names, batch.columns, strict=True))
+            cells["country"] = pa.array([x and country_code(x) for x in cells["country"].to_pylist()], pa.string())
             for name, kind in (("customer_id", "user"), ("email_hash", "email"), ("phone_hash", "phone")):
                 raw = cells[name].to_pylist()
                 cells[name] = pa.array([None if x is None else policy.pseudonym(kind, x) for x in raw], pa.string())
@@ -137,9 +139,10 @@ def main(spark: SparkSession, args: Args) -> dict[str, Any]:
     declared = load_mapping(args.mapping, KNOWN, ("customer_id",), "a customer")
     source = Source(args.path, mapping=args.mapping)
     require_file(spark, source)
-    rows = judged(mapped_text(spark, source, declared, times=("updated_ms",))).persist(StorageLevel.MEMORY_AND_DISK)
-    try:
+    with to_the_end(args.path):
+        rows = judged(mapped_text(spark, source, declared, times=("updated_ms",))).persist(StorageLevel.MEMORY_AND_DISK)
         counts = {row["reason"]: row["count"] for row in rows.groupBy("reason").count().collect()}
+    try:
         turned_away = sum(count for reason, count in counts.items() if reason is not None)
         bad = rows.where(f.col("reason").isNotNull())
         kept = lake.insert_new("bronze/rejections", rejected(bad, args.dataset)) if turned_away else None

@@ -17,6 +17,7 @@ from pyspark import Broadcast
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as f
 
+from common.blend import MODEL, Blend, write_blend
 from common.contracts.events import EVENT_TYPES
 from common.embedding import ItemFactors, fold_in_arrays, load_model, pack_recommendations
 from common.errors import IncompleteInput
@@ -25,7 +26,7 @@ from common.ranking import Cells, best_products
 from jobs.spark.args import ARGUMENTS, JobArgs, Names
 from jobs.spark.before import events_before
 from jobs.spark.cuts import of_this_cut
-from jobs.spark.hybrid import MODEL, blended_lists
+from jobs.spark.hybrid import blended_lists
 from jobs.spark.interactions import item_events
 from jobs.spark.models import read_training
 from jobs.spark.neighbours import CONTENT, COOCCURRENCE, as_arrays
@@ -162,6 +163,8 @@ def main(spark: SparkSession, args: Args) -> dict[str, Any]:
         raise IncompleteInput(f"model {manifest.model_version} is not whole: run train_als again for its cut")
     model, weights = load_model(folder), training["source_weights"]
     alike = neighbours_of(lake, args.cut, model.item_ids)
+    # Beside the model, for serving: a version that is published later finds the blend of its own cut.
+    write_blend(folder, args.cut, Blend(manifest.model_version, weights, alike))
     shared, shared_alike = spark.sparkContext.broadcast(model), spark.sparkContext.broadcast(alike)
     weighed = item_events(events_before(lake, args.cut), args.cut)
     # Read once by the model and once by the blend.

@@ -1,31 +1,39 @@
 """Resolve: which customers are one person, what that person's row says, and which pairs a human should look at.
 
     customers ─▶ blocks ─▶ pairs ─▶ levels of agreement ─▶ weights ─▶ matches ─▶ components ─▶ persons
-                                                                └──▶ grey zone ─▶ review queue
+                                                                │        ▲
+                                                                │        └── verdicts ◀── a human
+                                                                └──▶ grey zone ─▶ review queue ──▲
 
 Nothing is learned from labels: weights come from the counts of patterns alone (common/resolution/weights.py), and only
 these come to the driver. A person keeps its id from run to run: each former id goes to the component that holds most
 of its customers; a component that several lay claim to takes the one that most of its customers had, and the other
 ids end. What is left without an id gets a new one. So a second run changes nothing.
+
+A verdict (silver/verdicts) outweighs what rows say: a pair judged the same is a match that is never cut, one judged
+different is none, and a person that holds such a pair all the same, by way of others, is cut like a chain.
 """
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from pyspark import StorageLevel
-from pyspark.sql import Column, DataFrame, SparkSession, Window
+from pyspark.sql import Column, DataFrame, Row, SparkSession, Window
 from pyspark.sql import functions as f
 
-from common.contracts.customers import PERSONAL, PERSONS
+from common.contracts.customers import PERSONAL, PERSONS, VERDICTS
 from common.errors import ConfigError
 from common.resolution.comparisons import COMPARISONS, FIELDS
+from common.resolution.verdicts import SAME_BITS, Verdict, last_words, read_verdicts
 from common.resolution.weights import Tally, Weights, bits_of, learn
 from jobs.spark.args import ARGUMENTS, LakeArgs
 from jobs.spark.candidates import Bands, candidate_pairs, compared, pass_keys, random_tally
 from jobs.spark.components import components
 from jobs.spark.run import run
+from jobs.spark.schema import struct_type
 from jobs.spark.tables import Lake
 
 Chance = Annotated[float, Field(gt=0, lt=1)]
@@ -69,6 +77,9 @@ class Args(LakeArgs):
 
     random_pairs: Annotated[int, Field(ge=1_000, le=100_000_000)] = 500_000
     """Random pairs from which is learned how strangers agree."""
+
+    verdicts: str = ""
+    """YAML file of verdicts on pairs, kept in silver/verdicts before they are honoured; empty for those kept alone."""
 
     largest: Annotated[int, Field(ge=2)] = 50
     """Customers of a person beyond which a chain of matches is suspected: its weaker links are cut."""
@@ -153,14 +164,16 @@ def weighed(pairs: DataFrame, patterns: np.ndarray, weights: Weights, least: flo
 # Persons
 
 
-def grouped(matches: DataFrame, largest: int, threshold: float) -> tuple[DataFrame, int]:
+def grouped(matches: DataFrame, largest: int, threshold: float, apart: DataFrame) -> tuple[DataFrame, int]:
     """``node`` and ``component`` of customers with a match, and how many chains were cut.
 
-    Where a component has more than ``largest`` customers, only its stronger matches count: :data:`CHAIN_STEPS`.
+    Where a component has more than ``largest`` customers, or holds both ends of a pair in ``apart`` (``left``,
+    ``right``), only its stronger matches count: :data:`CHAIN_STEPS`.
     """
     stars, cut = components(matches.where(f.col("weight") >= threshold)), 0
     for step in CHAIN_STEPS:
         long = stars.groupBy("component").count().where(f.col("count") > largest).select("component")
+        long = long.union(together(apart, stars).select("component")).distinct()
         chains = long.count()
         if not chains:
             break
@@ -171,6 +184,13 @@ def grouped(matches: DataFrame, largest: int, threshold: float) -> tuple[DataFra
             stars.join(long, "component", how="left_anti").select("node", "component").unionByName(components(strong))
         )
     return stars, cut
+
+
+def together(apart: DataFrame, stars: DataFrame) -> DataFrame:
+    """The pairs in ``apart`` whose ends have one ``component``."""
+    left = stars.select(f.col("node").alias("left"), "component")
+    right = stars.select(f.col("node").alias("right"), "component")
+    return apart.join(left, "left", how="inner").join(right, ["right", "component"], how="inner")
 
 
 def strongest(matches: DataFrame) -> DataFrame:
@@ -270,6 +290,48 @@ def levels_by_name() -> Column:
     return f.create_map(*cells)
 
 
+# Verdicts
+
+
+def given(lake: Lake, verdicts: list[Verdict]) -> DataFrame | None:
+    """Every verdict there is, after those in the list were kept; None where there never was one."""
+    table = "silver/verdicts"
+    if verdicts:
+        rows = lake.spark.createDataFrame([Row(**row) for row in last_words(verdicts)], struct_type(VERDICTS))
+        # The same file again is no change.
+        newer = "s.judged_ms > t.judged_ms OR (s.judged_ms = t.judged_ms AND s.verdict <> t.verdict)"
+        lake.upsert(table, rows, replace_if=newer)
+    return lake.read(table) if lake.exists(table) else None
+
+
+def judged(verdicts: DataFrame | None, nodes: DataFrame) -> DataFrame:
+    """The verdicts on customers that are there, as ``left`` < ``right`` and ``verdict``.
+
+    ``nodes`` has ``node`` and customer_id.
+    """
+    if verdicts is None:
+        # No row by the plan itself, so that all that is joined to it is planned away.
+        node = f.col("node")
+        return nodes.select(node.alias("left"), node.alias("right"), f.lit("").alias("verdict")).limit(0)
+    ends = [
+        nodes.select(f.col("customer_id").alias(id_), f.col("node").alias(end))
+        for id_, end in (("customer_id", "_one"), ("other_id", "_two"))
+    ]
+    both = f.broadcast(verdicts).join(ends[0], "customer_id", how="inner").join(ends[1], "other_id", how="inner")
+    return both.select(f.least("_one", "_two").alias("left"), f.greatest("_one", "_two").alias("right"), "verdict")
+
+
+def honoured(pairs: DataFrame, verdicts: DataFrame) -> DataFrame:
+    """Weighed pairs as matches: those judged the same beyond doubt, those judged different left out."""
+    same = verdicts.where("verdict = 'same'").select("left", "right", f.lit(SAME_BITS).alias("weight"))
+    return unjudged(pairs, verdicts).select("left", "right", "weight").unionByName(same)
+
+
+def unjudged(pairs: DataFrame, verdicts: DataFrame) -> DataFrame:
+    """The pairs that no verdict is about."""
+    return pairs.join(f.broadcast(verdicts.select("left", "right")), ["left", "right"], how="left_anti")
+
+
 def last_links(lake: Lake) -> tuple[int | None, DataFrame | None]:
     """The version of gold/person_links and who was which person in it; nothing where no run has filled it yet."""
     version = lake.version("gold/person_links")
@@ -285,6 +347,7 @@ def main(spark: SparkSession, args: Args) -> dict[str, Any]:
         raise ConfigError(f"--review {args.review} is above --match {args.match}: the grey zone lies below a match")
     lake = Lake(spark, args.lake)
     customers = lake.read("silver/customers")
+    said = given(lake, read_verdicts(Path(args.verdicts)) if args.verdicts else [])
     version, former = last_links(lake)
     comparable = standardised(customers).persist(StorageLevel.MEMORY_AND_DISK)
     kept = [comparable]
@@ -299,18 +362,26 @@ def main(spark: SparkSession, args: Args) -> dict[str, Any]:
         threshold = bits_of(args.match)
         edges = weighed(pairs, seen.pattern, weights, bits_of(args.review)).persist(StorageLevel.MEMORY_AND_DISK)
         kept.append(edges)
-        stars, chains = grouped(edges, args.largest, threshold)
+        verdicts = judged(said, comparable.select("node", "customer_id"))
+        if said is not None:
+            kept.append(verdicts.persist(StorageLevel.MEMORY_AND_DISK))
+        words = {row["verdict"]: row["count"] for row in verdicts.groupBy("verdict").count().collect()}
+        apart = verdicts.where("verdict = 'different'").select("left", "right")
+        matches = honoured(edges, verdicts)
+        stars, chains = grouped(matches, args.largest, threshold, apart)
         members = comparable.select("node", "customer_id").join(stars, "node", how="left")
         members = members.withColumn("component", f.coalesce("component", "node"))
         named = identified(members, former, version).persist(StorageLevel.MEMORY_AND_DISK)
         kept.append(named)
-        best = strongest(edges.where(f.col("weight") >= threshold))
+        best = strongest(matches.where(f.col("weight") >= threshold))
         links = lake.replace("gold/person_links", named.join(best, "node", how="left"))
         ids = named.select("customer_id", "person_id", "customers")
         members = customers.join(ids, "customer_id", how="inner").persist(StorageLevel.MEMORY_AND_DISK)
         kept.append(members)
         persons = lake.replace("gold/persons", golden(members))
-        queue = lake.replace("gold/review_queue", in_question(edges, named.select("node", "customer_id", "person_id")))
+        open_pairs = in_question(unjudged(edges, verdicts), named.select("node", "customer_id", "person_id"))
+        queue = lake.replace("gold/review_queue", open_pairs)
+        overruled = together(apart, named).count()
     finally:
         for frame in kept:
             frame.unpersist()
@@ -322,6 +393,9 @@ def main(spark: SparkSession, args: Args) -> dict[str, Any]:
         "expected_household_pairs": round(weights.household_share * rows * (rows - 1) / 2),
         "review": queue.inserted,
         "chains_cut": chains,
+        "judged_same": words.get("same", 0),
+        "judged_different": words.get("different", 0),
+        "still_together": overruled,
         "weights": weights.told(),
         "rounds": weights.rounds,
     }

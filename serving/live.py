@@ -16,6 +16,7 @@ from cassandra import DriverException
 from cassandra.cluster import NoHostAvailable
 from numpy.typing import NDArray
 
+from common.blend import Blend, read_blend
 from common.embedding import load_model, unpack_recommendations
 from common.errors import ContractError, DovetailError
 from common.features.windows import horizon_start
@@ -62,6 +63,8 @@ class Live:
     segments: Mapping[int, SegmentList] = field(default_factory=dict)
     batch_tables: Mapping[str, Table] = field(default_factory=dict)
     speed_tables: Mapping[str, Table] = field(default_factory=dict)
+    blend: Blend | None = None
+    """How the sources of a personal list count; None where the model counts alone."""
 
     @property
     def cut_ms(self) -> int | None:
@@ -147,6 +150,7 @@ class LiveViews:
             ]
         await self._reader.warm(reads)
         catalogue = await self._catalogue(batch)
+        blend = await self._blend(batch, catalogue)
         segments = await self._segments(batch_tables.get("segments"), catalogue)
         event(
             log,
@@ -154,9 +158,10 @@ class LiveViews:
             view_version=batch.live if batch else None,
             generation=speed.live if speed else None,
             model_version=catalogue.version if catalogue else None,
+            blend=dict(blend.weights) if blend else None,
             segments=len(segments),
         )
-        return Live(batch, speed, catalogue, segments, batch_tables, speed_tables)
+        return Live(batch, speed, catalogue, segments, batch_tables, speed_tables, blend)
 
     async def _catalogue(self, batch: Pointer | None) -> Catalogue | None:
         version = batch.model_version if batch else None
@@ -167,7 +172,7 @@ class LiveViews:
             return known
         if not self._may_load(version):
             return None
-        folder = self._models / version if self._models else Path(batch.model_uri or "")
+        folder = self._folder(batch)
         try:
             catalogue = await asyncio.to_thread(_load_catalogue, folder)
             if catalogue.version != version:
@@ -180,6 +185,22 @@ class LiveViews:
         while len(self._catalogues) > _KEPT_MODELS:
             del self._catalogues[next(iter(self._catalogues))]
         return catalogue
+
+    def _folder(self, batch: Pointer) -> Path:
+        return self._models / str(batch.model_version) if self._models else Path(batch.model_uri or "")
+
+    async def _blend(self, batch: Pointer | None, catalogue: Catalogue | None) -> Blend | None:
+        """The blend of the model and the version's cut; without one, or with a torn one, the model counts alone."""
+        if batch is None or catalogue is None or batch.cut_ms is None:
+            return None
+        try:
+            blend = await asyncio.to_thread(read_blend, self._folder(batch), batch.cut_ms)
+            if blend is not None and blend.model_version != catalogue.version:
+                raise ContractError(f"the blend is of {blend.model_version}, not of {catalogue.version}")
+        except (ContractError, OSError) as error:
+            event(log, "blend not loaded", model_version=catalogue.version, cut_ms=batch.cut_ms, cause=str(error))
+            return None
+        return blend
 
     async def _segments(self, table: Table | None, catalogue: Catalogue | None) -> dict[int, SegmentList]:
         """All segments: a handful of rows."""

@@ -2,7 +2,7 @@
 
 The fold-in is linear in the history: with A as in common.embedding, the score of item i is the sum over the
 history of yᵢᵀ A⁻¹ yⱼ times what j adds to b, so each item of the history has an exact share in each recommendation
-(Hu, Koren, Volinsky 2008, section 5).
+(Hu, Koren, Volinsky 2008, section 5). Items like those of the history add to that, each by the item that it is like.
 """
 
 from collections.abc import Sequence
@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from common.blend import Relevance
 from common.contracts.events import EVENT_WEIGHTS
 from common.embedding import HistoryEntry, item_weights
 from serving.catalogue import Catalogue
@@ -72,17 +73,21 @@ def explain(
     chosen: NDArray[np.int32],
     parts: Parts,
     shares: Contributions | None,
+    blended: Relevance | None,
     last_action: dict[int, int],
     from_list: bool = False,
 ) -> list[list[Reason]]:
     """The reasons of each chosen item, strongest first, at least one.
 
-    ``last_action`` maps an item index to the strongest event weight with which the visitor acted on it. ``from_list``
-    says that relevance is the batch list's, which blends several sources, so that no item of the history can be named.
+    ``blended`` is what relevance is made of where it comes from the history. ``last_action`` maps an item index to the
+    strongest event weight with which the visitor acted on it. ``from_list`` says that relevance is the batch list's, of
+    which no item of the history can be named.
     """
     model = catalogue.model
     total = parts.score
-    pull = None if shares is None else model.factors[chosen].astype(np.float64) @ shares.columns
+    pull = None
+    if shares is not None and blended is not None:
+        pull = blended.by_history(chosen, model.factors[chosen].astype(np.float64) @ shares.columns)
     out: list[list[Reason]] = []
     for row, index in enumerate(chosen.tolist()):
         whole = float(total[index])

@@ -1,7 +1,8 @@
 """From a merged visitor to an explained list, down a chain of fallbacks. Pure: no I/O, no clock.
 
 level      what the list is made from
-personal   the merged last items folded in with the model's factors, interests, popularity
+personal   the merged last items folded in with the model's factors and blended with items like them, interests,
+           popularity
 session    the same from what speed alone knows: a visitor without a batch profile, or whose profile is missing
 segment    the top list of the visitor's segment, popularity
 trending   popularity alone
@@ -15,6 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from common.blend import MODEL, Blend, Relevance
+from common.blend import relevance as blended_relevance
 from common.contracts.events import EVENT_WEIGHTS
 from common.embedding import HistoryEntry
 from serving.answers import Item
@@ -62,28 +65,32 @@ def recommend(
     segment = live.segments.get(visitor.segment_id) if visitor.segment_id is not None else None
     level = _level(visitor, shares, listed, bool(interest.any()), segment, popularity_scores)
     from_list = level == "personal" and shares is None and listed is not None
+    actions = _strongest_actions(catalogue, visitor.history)
+    bought = _bought(catalogue, visitor, actions)
     relevance = np.zeros(len(catalogue), dtype=np.float32)
+    blended: Relevance | None = None
     if level in ("personal", "session") and shares is not None:
-        relevance = catalogue.model.factors @ shares.vector.astype(np.float32)
+        scores = catalogue.model.factors @ shares.vector.astype(np.float32)
+        unwanted = bought if weights.exclude_purchased else bought[:0]
+        blended = blended_relevance(scores, live.blend, shares.indexes, shares.weights, unwanted)
+        relevance = blended.scores
     elif from_list and listed is not None:
         relevance[listed[0]] = listed[1]
     elif level == "segment" and segment is not None:
         relevance[segment.indexes] = segment.scores
     parts = weigh(weights, relevance, interest, popularity_scores)
-    actions = _strongest_actions(catalogue, visitor.history)
-    bought = _bought(catalogue, visitor, actions)
     familiar = np.array([i for i in actions if i not in set(bought.tolist())], dtype=np.int32)
     if level == "catalogue":
         return _catalogue(catalogue, visitor, weights, bought, n)
     ranked = rank(weights, parts, catalogue.category_of, n, bought, familiar)
-    reasons = explain(catalogue, ranked.indexes, parts, shares, actions, from_list)
+    reasons = explain(catalogue, ranked.indexes, parts, shares, blended, actions, from_list)
     if level == "segment" and segment is not None:
         reasons = [_of_segment(segment, reason) for reason in reasons]
     items = [
         _item(catalogue, int(index), float(score), why, parts if explained else None)
         for index, score, why in zip(ranked.indexes, ranked.scores, reasons, strict=True)
     ]
-    explanation = _explanation(catalogue, visitor, shares, weights) if explained else {}
+    explanation = _explanation(catalogue, visitor, shares, live.blend, weights) if explained else {}
     return Listed(level, items, _sources(level, visitor, popularity), explanation)
 
 
@@ -185,11 +192,12 @@ def _sources(level: str, visitor: Visitor, popularity: Popularity) -> list[str]:
 
 
 def _explanation(
-    catalogue: Catalogue, visitor: Visitor, shares: Contributions | None, weights: Weights
+    catalogue: Catalogue, visitor: Visitor, shares: Contributions | None, blend: Blend | None, weights: Weights
 ) -> dict[str, Any]:
     known = catalogue.model.index
     return {
         "weights": {"relevance": weights.relevance, "interest": weights.interest, "popularity": weights.popularity},
+        "blend": {MODEL: 1.0} if blend is None else dict(blend.weights),
         "history": [
             {
                 "item_id": entry.item_id,

@@ -11,7 +11,7 @@ PERSONAL = (
     Field("locality", STRING, doc="Town"),
     Field("postal_code", STRING),
     Field("region", STRING),
-    Field("country", STRING, doc="ISO 3166"),
+    Field("country", STRING, doc="ISO 3166-1 alpha-2, where the source says what that knows"),
     Field("email_hash", STRING, doc="Keyed pseudonym of the address in lower case"),
     Field("phone_hash", STRING, doc="Keyed pseudonym of the number's digits"),
 )
@@ -59,7 +59,7 @@ REVIEW_QUEUE = Contract(
     name="review_queue",
     version=1,
     key=("customer_id", "other_id"),
-    doc="Pairs that may be one person and were kept apart: for a human to judge.",
+    doc="Pairs that may be one person, were kept apart and wait for a verdict: for a human to judge.",
     fields=(
         Field("customer_id", STRING, nullable=False),
         Field("other_id", STRING, nullable=False, doc="Greater than customer_id"),
@@ -68,5 +68,20 @@ REVIEW_QUEUE = Contract(
         Field("weight", DOUBLE, nullable=False, doc="Bits: log2 of the odds"),
         Field("probability", DOUBLE, nullable=False, doc="Of being one person"),
         Field("levels", map_of(STRING), nullable=False, doc="Comparison to its level of agreement"),
+    ),
+)
+
+VERDICTS = Contract(
+    name="verdicts",
+    version=1,
+    key=("customer_id", "other_id"),
+    doc="What humans said of pairs of customers: the last word on each; older versions of the table have the earlier.",
+    fields=(
+        Field("customer_id", STRING, nullable=False),
+        Field("other_id", STRING, nullable=False, doc="Greater than customer_id"),
+        Field("verdict", STRING, nullable=False, doc="same or different"),
+        Field("judged_by", STRING, nullable=False, doc="Who said it"),
+        Field("judged_ms", EPOCH_MS, nullable=False, doc="When"),
+        Field("why", STRING, nullable=False),
     ),
 )

@@ -2,7 +2,7 @@
 
 from common.contracts.catalogue import ITEM_VIEW, ITEMS
 from common.contracts.core import Contract
-from common.contracts.customers import CUSTOMERS, PERSON_LINKS, PERSONS, REVIEW_QUEUE
+from common.contracts.customers import CUSTOMERS, PERSON_LINKS, PERSONS, REVIEW_QUEUE, VERDICTS
 from common.contracts.embedding import USER_EMBEDDING
 from common.contracts.events import BRONZE_EVENTS, EVENTS, QUARANTINED_EVENTS, REJECTIONS, SILVER_EVENTS
 from common.contracts.models import MODEL_METRICS, SIMILAR_ITEMS, TUNING_TRIALS
@@ -39,6 +39,7 @@ ALL: dict[str, Contract] = {
         PERSONS,
         PERSON_LINKS,
         REVIEW_QUEUE,
+        VERDICTS,
         SESSIONS,
         BATCH_SESSIONS,
         ORDERS,

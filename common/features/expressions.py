@@ -6,7 +6,7 @@ and a condition that is null counts as false.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -113,6 +113,10 @@ class Expr:
         for value in values[1:]:
             found = found | (self == value)
         return found
+
+    def is_among(self, values: Collection[str]) -> "Member":
+        """As :meth:`is_in`, for a long list of texts of one length: one look-up and not a comparison each."""
+        return Member(self, frozenset(values))
 
     def __bool__(self) -> bool:
         raise TypeError("an expression has no truth value here; combine conditions with & | ~, not with and/or/not")
@@ -332,6 +336,35 @@ class IsNull(Expr):
 
     def sql(self) -> str:
         return f"({self.of.sql()} IS NULL)"
+
+    def columns(self) -> frozenset[str]:
+        return self.of.columns()
+
+
+@dataclass(frozen=True, eq=False)
+class Member(Expr):
+    """Whether a text is one of many; null where it is null."""
+
+    of: Expr
+    values: frozenset[str]
+
+    def __post_init__(self) -> None:
+        if self.of.kind != STRING:
+            raise TypeError(f"a {self.of.kind} is not looked up among texts")
+        if len({len(value) for value in self.values}) != 1:
+            # In one list they would share a CHAR type, and an engine may pad the shorter ones with blanks.
+            raise ValueError("texts of several lengths, or none; use is_in")
+
+    @property
+    def kind(self) -> Kind:
+        return BOOLEAN
+
+    def evaluate(self, row: Mapping[str, Any]) -> bool | None:
+        value = self.of.evaluate(row)
+        return None if value is None else value in self.values
+
+    def sql(self) -> str:
+        return f"({self.of.sql()} IN ({', '.join(_quote(value) for value in sorted(self.values))}))"
 
     def columns(self) -> frozenset[str]:
         return self.of.columns()

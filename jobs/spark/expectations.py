@@ -90,7 +90,10 @@ DECLARED: tuple[Declared, ...] = (
     ),
     Declared(
         "silver/items",
-        holds={"price_is_plausible": f"price IS NULL OR price BETWEEN 0 AND {LARGEST_PRICE}"},
+        holds={
+            "price_is_plausible": f"price IS NULL OR price BETWEEN 0 AND {LARGEST_PRICE}",
+            **{rule.name: rule.holds.spark() for rule in RULES if rule.name == "currency_is_known"},
+        },
         also=(_unique("item_id"),),
     ),
     Declared(

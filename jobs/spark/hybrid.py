@@ -7,11 +7,9 @@ import pyarrow as pa
 from pyspark import Broadcast
 from pyspark.sql import DataFrame
 
+from common.blend import MODEL
 from common.hybrid import Neighbours, blended, from_lists, from_neighbours
 from jobs.spark.topk import Block, cells, padded, to_batch, top_k
-
-MODEL = "als"
-"""The source that the model's own lists are."""
 
 DEPTH = 3
 """Items of the model's list looked at for each one in a blended list."""

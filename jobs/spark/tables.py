@@ -49,6 +49,7 @@ TABLES: dict[str, Table] = {
         Table("silver/events", ALL["silver_events"], "dedup_events", change_feed=True),
         Table("silver/items", ALL["items"], "catalogue"),
         Table("silver/customers", ALL["customers"], "import_customers"),
+        Table("silver/verdicts", ALL["verdicts"], "resolve_customers"),
         Table("gold/persons", ALL["persons"], "resolve_customers"),
         Table("gold/person_links", ALL["person_links"], "resolve_customers"),
         Table("gold/review_queue", ALL["review_queue"], "resolve_customers"),

@@ -350,6 +350,23 @@ def test_each_event_type_with_what_it_needs_is_admitted(event_type: str) -> None
 # --- what is admitted ---------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("said", "country"),
+    [
+        ("gb", "GB"),
+        ("GBR", "GB"),
+        (" United  Kingdom ", "GB"),
+        ("UK", "GB"),
+        ("Türkiye", "TR"),
+        ("Atlantis", "Atlantis"),  # for the row rule to turn away
+        ("xq", "xq"),
+        (" ", None),
+    ],
+)
+def test_a_country_is_its_code_of_two_letters(said: str, country: str | None) -> None:
+    assert accepted(wire(VIEW, country=said)).country == country
+
+
 def test_an_event_has_the_fields_of_its_contract() -> None:
     event = accepted(wire({**PURCHASE, "anonymous_id": "cookie", "colour": "red", "size": {"w": 1.50}}, currency="gbp"))
     assert event == Event(

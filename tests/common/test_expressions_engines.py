@@ -20,6 +20,7 @@ from common.features.expressions import Constant, Expr, Mapped, event
 from common.features.groups import GROUPS, FeatureGroup, feature_group
 from common.features.tiles import fold
 from common.features.windows import DAY_MS, HOUR_MS
+from common.rules import RULES as ROW_RULES
 from common.segments import RULES
 
 SEED = 20_261_121
@@ -60,6 +61,7 @@ def make_rows(rng: random.Random) -> list[dict[str, Any]]:
             + rng.choice([0, 1, HOUR_MS - 1, HOUR_MS, 23 * HOUR_MS, DAY_MS - 1, DAY_MS, rng.randrange(2 * DAY_MS)]),
             "ingest_ms": START + 3 * DAY_MS,
             "device": maybe(rng.choice(["phone", "desk"])),
+            "country": maybe(rng.choice(["GB", "gb", "XQ", "United Kingdom"])),
         }
         rows.append(row)
     return rows
@@ -144,8 +146,9 @@ class Maker:
 
 
 def make_expressions(rng: random.Random) -> dict[str, Expr]:
-    """The expressions that the groups declare, then random ones of every kind."""
+    """The expressions that the row rules and the groups declare, then random ones of every kind."""
     found: list[Expr] = [event.type.is_in("view", "it's", "é"), event.query.is_in("'", "\U0001f600")]
+    found += [rule.holds for rule in ROW_RULES]
     for group in GROUPS.values():
         found.append(group.where)
         for aggregate in group.aggregates.values():

@@ -13,6 +13,8 @@ GOOD: dict[str, object] = {
     "order_id": "o",
     "price": Decimal("1.5"),
     "quantity": 2,
+    "currency": "GBP",
+    "country": "GB",
     "event_ms": 1_000,
     "ingest_ms": 1_000,
 }
@@ -27,6 +29,8 @@ BROKEN: dict[str, dict[str, object]] = {
     "price_is_not_negative": {"event_type": "view", "price": Decimal("-0.01")},
     "price_is_plausible": {"price": Decimal("1000000.01")},
     "rating_is_on_its_scale": {"event_type": "rate", "value": 10.5},
+    "currency_is_known": {"currency": "ZZZ"},
+    "country_is_known": {"country": "Atlantis"},
     "ingested_after_it_happened": {"ingest_ms": -300_000},
 }
 

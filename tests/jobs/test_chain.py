@@ -6,6 +6,7 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
+from common.blend import read_blend
 from common.embedding import load_model, unpack_recommendations
 from common.features.groups import GROUPS
 from common.features.tiles import batch_tiles
@@ -166,6 +167,9 @@ def test_lists_are_ranked_and_leave_out_what_was_bought(built, events):
     for row in events:
         if row["event_type"] == "purchase":
             bought[row["visitor_id"]].add(row["item_id"])
+    blend = read_blend(folder, CUT_MS)
+    assert blend is not None and blend.weights == built.counts["recommend"]["source_weights"]
+    assert {len(near.items) for near in blend.neighbours.values()} == {len(model.item_ids)}
     rows = built.lake.read("gold/recommendations").collect()
     assert len(rows) == len({e["visitor_id"] for e in events if e["event_type"] in ("view", "cart", "purchase")})
     for row in rows:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -115,6 +116,49 @@ def test_the_queue_holds_pairs_of_different_persons_with_named_levels(spark, sho
         assert row["probability"] + 1e-9 >= 0.1
 
 
+def test_a_verdict_is_honoured_kept_and_told(spark, shop):
+    folder = shop[0]
+    lake = Lake(spark, str(folder / "lake"))
+    links = {row["customer_id"]: row["person_id"] for row in lake.read("gold/person_links").collect()}
+    of_person: dict[str, list[str]] = {}
+    for customer, person in links.items():
+        of_person.setdefault(person, []).append(customer)
+    pair = next(sorted(customers) for customers in of_person.values() if len(customers) == 2)
+    strangers = sorted(customers[0] for customers in of_person.values() if len(customers) == 1)[:2]
+    asked = lake.read("gold/review_queue").count()
+    said = {"by": "anna", "when": "2026-11-18", "why": "Rang both."}
+    verdicts = [{"customer": pair[1], "other": pair[0], "verdict": "different", **said}]
+    verdicts += [{"customer": strangers[0], "other": strangers[1], "verdict": "same", **said}]
+    (folder / "verdicts.yaml").write_text(yaml.safe_dump(verdicts))
+    args: dict[str, Any] = {"lake": lake.root, "random_pairs": 20_000, "lsh_bands": 2}
+    counts = resolve_customers.main(spark, resolve_customers.Args(**args, verdicts=str(folder / "verdicts.yaml")))
+    assert (counts["judged_same"], counts["judged_different"], counts["still_together"]) == (1, 1, 0)
+
+    def holds():
+        now = {row["customer_id"]: row["person_id"] for row in lake.read("gold/person_links").collect()}
+        assert now[pair[0]] != now[pair[1]] and now[strangers[0]] == now[strangers[1]]
+        others = set(links) - {*pair, *strangers}
+        assert {c: now[c] for c in others} == {c: links[c] for c in others}, "nobody else has moved"
+        questions = {(r["customer_id"], r["other_id"]) for r in lake.read("gold/review_queue").collect()}
+        assert tuple(pair) not in questions and len(questions) <= asked, "what was judged is not asked again"
+
+    holds()
+    rows = lake.read("silver/verdicts").collect()
+    assert {(r["customer_id"], r["verdict"], r["judged_by"], r["why"]) for r in rows} == {
+        (pair[0], "different", "anna", "Rang both."),
+        (strangers[0], "same", "anna", "Rang both."),
+    }
+    resolved(spark, folder)
+    holds()
+
+
+def test_a_person_that_holds_a_pair_judged_different_is_cut_where_it_is_weakest(spark):
+    edges = spark.createDataFrame([(1, 2, 20.0), (2, 3, 5.0), (3, 4, 20.0)], "left long, right long, weight double")
+    stars, cut = grouped(edges, 50, 1.0, spark.createDataFrame([(1, 4)], "left long, right long"))
+    component = {row["node"]: row["component"] for row in stars.collect()}
+    assert cut == 1 and component == {1: 1, 2: 1, 3: 3, 4: 3}
+
+
 def test_rows_that_cannot_be_read_or_have_no_id_are_kept_with_the_reason(spark, tmp_path, pseudonym_key):
     (tmp_path / "map.yaml").write_text(
         yaml.safe_dump(
@@ -125,20 +169,21 @@ def test_rows_that_cannot_be_read_or_have_no_id_are_kept_with_the_reason(spark, 
                     "given_name": "name",
                     "email": "mail",
                     "phone": "tel",
+                    "country": "land",
                     "updated_ms": {"column": "at", "time": "yyyy-MM-dd"},
                 },
             }
         )
     )
     lines = [
-        "id,name,mail,tel,at",
-        "7,Ann,Ann@Post.example ,+47 22-33,2026-01-01",
-        "7,Anna,ann@post.example,4722 33,2026-01-02",
-        ",Bob,,,2026-01-01",
-        "null,Bob,,,2026-01-01",
-        "8,Bob,,,soon",
+        "id,name,mail,tel,land,at",
+        "7,Ann,Ann@Post.example ,+47 22-33,norway,2026-01-01",
+        "7,Anna,ann@post.example,4722 33,NOR,2026-01-02",
+        ",Bob,,,,2026-01-01",
+        "null,Bob,,,,2026-01-01",
+        "8,Bob,,,,soon",
         "9,Bo",
-        "10,Eve,,,",
+        "10,Eve,,,,",
     ]
     (tmp_path / "c.csv").write_text("\n".join(lines))
     args = import_customers.Args(
@@ -151,7 +196,7 @@ def test_rows_that_cannot_be_read_or_have_no_id_are_kept_with_the_reason(spark, 
     kept = {row["offset"]: bytes(row["raw"]).decode() for row in lake.read("bronze/rejections").collect()}
     assert kept == {at: lines[at] for at in (3, 4, 5, 6)}
     ann = lake.read("silver/customers").where("given_name = 'Anna'").collect()[0]
-    assert ann["updated_ms"] == 1_767_312_000_000 and ann["email_hash"].startswith("k1_")
+    assert ann["updated_ms"] == 1_767_312_000_000 and ann["country"] == "NO" and ann["email_hash"].startswith("k1_")
     again = import_customers.main(spark, args)
     assert (again["new_customers"], again["updated_customers"], again["new_rejections"]) == (0, 0, 0)
 
@@ -228,7 +273,8 @@ def test_a_long_chain_of_weak_matches_is_cut_at_its_weaker_links(spark):
     weak = [(i, i + 1, 5.0) for i in range(0, 9) if i != 4] + [(4, 5, 1.0)]
     strong = [(i, i + 1, 30.0) for i in (0, 1, 6, 7)] + [(20, 21, 1.0)]
     edges = spark.createDataFrame(weak + strong, "left long, right long, weight double")
-    stars, chains = grouped(edges, largest=5, threshold=1.0)
+    nobody = spark.createDataFrame([], "left long, right long")
+    stars, chains = grouped(edges, largest=5, threshold=1.0, apart=nobody)
     groups: dict[int, set[int]] = {}
     for row in stars.collect():
         groups.setdefault(row["component"], set()).add(row["node"])

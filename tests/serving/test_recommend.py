@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from common.blend import Blend
 from common.embedding import HistoryEntry, fold_in, pack_recommendations
+from common.hybrid import Neighbours
 from serving.catalogue import Catalogue
 from serving.live import Live, SegmentList
 from serving.popularity import Popularity
@@ -92,6 +94,20 @@ def test_a_click_moves_scores_and_order(catalogue: Catalogue) -> None:
     assert {i.item_id: i.score for i in after.items} != {i.item_id: i.score for i in before.items}
     assert any(r.item_id in ("toys.cars-0", "toys.cars-1") for item in after.items for r in item.reasons)
     assert "speed.user_embedding" in after.sources
+
+
+def test_items_alike_count_by_their_published_weight_and_say_whose_they_are(catalogue: Catalogue) -> None:
+    index, size = catalogue.model.index, len(catalogue)
+    near = Neighbours(np.full((size, 1), -1, np.int32), np.zeros((size, 1), np.float32))
+    near.items[index["tea.green-1"], 0], near.scores[index["tea.green-1"], 0] = index["toys.cars-7"], 3.0
+    blend = Blend("m1", {"als": 0.4, "cooccurrence": 0.6}, {"cooccurrence": near})
+    alone = ask(batch(catalogue), live_with(catalogue), NOTHING)
+    assert "toys.cars-7" not in {item.item_id for item in alone.items}
+    listed = ask(batch(catalogue), replace(live_with(catalogue), blend=blend), NOTHING, explained=True)
+    first = listed.items[0]
+    assert (first.item_id, first.reasons[0].kind, first.reasons[0].item_id) == ("toys.cars-7", "acted", "tea.green-1")
+    assert {item.category for item in listed.items[1:6]} == {"tea.green"}
+    assert listed.explanation["blend"] == blend.weights
 
 
 def test_an_event_that_both_layers_know_counts_once(catalogue: Catalogue) -> None:

@@ -1,4 +1,4 @@
-"""Rules for every test: a limit on its time, and no skipping where nothing may be skipped."""
+"""Rules for every test: a limit on its time, the process it runs in, and no skipping where nothing may be skipped."""
 
 import os
 from collections.abc import Generator
@@ -15,11 +15,15 @@ NO_SKIP = "DOVETAIL_NO_SKIP"
 R = TypeVar("R", pytest.TestReport, pytest.CollectReport)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
+        kinds = [kind for kind in TIMEOUTS if item.get_closest_marker(kind)]
         if item.get_closest_marker("timeout") is None:
-            limits = [limit for kind, limit in TIMEOUTS.items() if item.get_closest_marker(kind)]
-            item.add_marker(pytest.mark.timeout(max(limits, default=PURE_TIMEOUT)))
+            item.add_marker(pytest.mark.timeout(max((TIMEOUTS[kind] for kind in kinds), default=PURE_TIMEOUT)))
+        # Where two processes share the tests (-n 2 --dist loadgroup), those of an engine stay together: it starts once.
+        if kinds and item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(kinds[-1]))
 
 
 def _refuse_skip(report: R) -> R:

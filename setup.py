@@ -74,6 +74,7 @@ setup(
         "test": [
             "pytest>=9.2,<10",
             "pytest-timeout>=2.4,<3",
+            "pytest-xdist>=3.8,<4",
             "hypothesis>=6.170,<7",
             "scikit-learn>=1.9,<2",
             "playwright>=1.65,<2",

@@ -3,6 +3,7 @@
 The same sources give the same bytes: names are sorted, and times and permissions fixed.
 """
 
+import os
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +26,8 @@ def build(home: Path, out: Path) -> Path:
         if not (home / package / "__init__.py").is_file():
             raise MissingRequirement(f"package {package} is not in {home.name}/: run from a checkout of Dovetail")
     out.parent.mkdir(parents=True, exist_ok=True)
-    fresh = out.with_name(f".{out.name}.new")
+    # of this process alone: two may build at once
+    fresh = out.with_name(f".{out.name}.{os.getpid()}.new")
     with zipfile.ZipFile(fresh, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as bundle:
         for path in sorted(_files(home), key=lambda path: path.relative_to(home).as_posix()):
             entry = zipfile.ZipInfo(path.relative_to(home).as_posix(), _EPOCH)

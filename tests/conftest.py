@@ -19,9 +19,11 @@ PSEUDONYM_KEY_ENV = "DOVETAIL_PSEUDONYM_KEY"
 PSEUDONYM_KEY = "a key for tests only, of no value"
 
 
-@pytest.fixture(scope="session", autouse=True)
-def nothing_survives() -> None:
-    """End every process that a test started when the run ends, also by Ctrl-C or ``kill -9``."""
+def pytest_sessionstart() -> None:
+    """End every process that a test started when the run ends, also by Ctrl-C or ``kill -9``.
+
+    Where the run shares its tests among processes, each owns what it started, and the run owns them.
+    """
     guard()
 
 

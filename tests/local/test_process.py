@@ -124,6 +124,32 @@ def test_nothing_survives_an_owner_however_it_ends(how):
     assert wait_until(lambda: bearers(TOKEN, token) == [])
 
 
+SHARED = """
+import os, pathlib, subprocess, sys, time
+import pytest
+
+@pytest.mark.parametrize("name", ["a", "b"])
+def test_that_starts_a_server_and_hangs(name):
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+    pathlib.Path(__file__).with_name(name).write_text(os.environ["DOVETAIL_RUN"])
+    time.sleep(600)
+"""
+
+
+def test_nothing_survives_a_run_that_two_processes_share(tmp_path):
+    (tmp_path / "test_hanging.py").write_text(SHARED)
+    pytest_run = [sys.executable, "-m", "pytest", "-p", "tests.conftest", "-n", "2", str(tmp_path)]
+    owner = subprocess.Popen(pytest_run, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=project_root())
+    tokens = [tmp_path / "a", tmp_path / "b"]
+    assert wait_until(lambda: all(path.exists() and path.read_text() for path in tokens), 60)
+    each = {path.read_text() for path in tokens}
+    (token, *others) = {one.rpartition("/")[0] for one in each}
+    assert len(each) == 2 and not others, "each owns what it started, the run owns both"
+    owner.kill()
+    owner.wait(10)
+    assert wait_until(lambda: bearers(TOKEN, token) == [])
+
+
 def test_ports_are_different_and_a_taken_one_is_named():
     import socket
 

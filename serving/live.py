@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from common.embedding import load_model, unpack_recommendations
 from common.errors import ContractError, DovetailError
 from common.features.declared import declared
+from common.features.groups import GROUPS
 from common.features.windows import horizon_start
 from common.log import event, get
 from common.rfm import Centroid, read_centroid
@@ -157,8 +158,8 @@ class LiveViews:
         if speed:
             reads += [
                 (speed_tables["user_embedding"], False, None),
-                (speed_tables["tiles_interest"], True, None),
-                (speed_tables["tiles_activity"], True, None),
+                (speed_tables[GROUPS["interest"].table], True, None),
+                (speed_tables[GROUPS["activity"].table], True, None),
             ]
         await self._reader.warm(reads)
         catalogue = await self._catalogue(batch)

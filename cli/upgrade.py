@@ -165,6 +165,7 @@ def upgrade(env: str, overrides: tuple[str, ...], *, dry_run: bool, drop: bool, 
         upto = TakeOver.parse(new.info.get("take_over", "")).positions
         for name in plan.units:
             wait_passed(loaded, consumer_group(name), upto, time.monotonic() + CATCH_UP_S)
+            rest.wait_checkpoint(alive(rest, loaded)[name])  # the archive shows merged files one checkpoint later
             _, path = stop(rest, loaded, name)
             say(f"upgrade: {name} stopped; its state is {path}")
         if drop:

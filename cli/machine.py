@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 CATCH_UP_S = 900
 """How long a new generation of the stream may take to read what the topic holds."""
+
+KEEPS_UP_S = 30.0
+"""A stream that writes within so long what the topic holds has caught up: offsets are committed with checkpoints."""
 
 
 def say(line: str) -> None:
@@ -153,11 +157,25 @@ def start_stream(platform: "Platform", loaded: Config, env: str, overrides: tupl
 
 
 def wait_caught_up(loaded: Config, group: str) -> None:
-    """Wait until a stream's group has read all of the topic; raises ServerUnavailable past the limit."""
-    from local.kafka import lag
+    """Wait until a stream's group keeps up: it writes what the topic holds within a few checkpoints.
+
+    Raises ServerUnavailable past the limit.
+    """
+    from local.kafka import ends
 
     deadline = time.monotonic() + CATCH_UP_S
-    while (left := lag(loaded.kafka.bootstrap, loaded.kafka.events_topic, group)) != 0:
+    while True:
+        begun = time.monotonic()
+        wait_passed(loaded, group, ends(loaded.kafka.bootstrap, loaded.kafka.events_topic), deadline)
+        if time.monotonic() - begun < KEEPS_UP_S:
+            return
+
+
+def wait_passed(loaded: Config, group: str, upto: Mapping[int, int], deadline: float) -> None:
+    """Wait until a stream's group has written all before these offsets; raises ServerUnavailable past the deadline."""
+    from local.kafka import lag
+
+    while (left := lag(loaded.kafka.bootstrap, loaded.kafka.events_topic, group, upto)) != 0:
         if time.monotonic() > deadline:
             raise ServerUnavailable(f"waited {CATCH_UP_S} s for the stream to catch up: {left} events are left")
         time.sleep(1)

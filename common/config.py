@@ -136,6 +136,7 @@ class Run(_Section):
     cut: str | None
     generation: str | None
     start: Text
+    outputs: str
     savepoint: str | None
 
 

@@ -3,11 +3,12 @@
 import base64
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 from common.errors import ServerUnavailable
 from common.features.windows import DAY_MS
@@ -15,6 +16,8 @@ from local.jars import fetch
 from local.java import classpath, java
 from local.ports import HOST, is_open
 from local.process import Server, run
+
+T = TypeVar("T")
 
 EVENTS = "events"
 REJECTIONS = "events.rejected"
@@ -179,23 +182,74 @@ _COORDINATOR_MOVES = (
 """What a broker says of a group while it makes up its mind who leads it: ask again."""
 
 
-def lag(address: str, topic: str, group: str) -> int | None:
-    """Records of the topic that the group has not committed; None while the broker cannot tell yet.
+def lag(address: str, topic: str, group: str, upto: Mapping[int, int] | None = None) -> int | None:
+    """Records of the topic, or those before offsets by partition, that the group has not committed.
 
-    Raises ServerUnavailable where the topic is not there or the broker does not answer.
+    None while the broker cannot tell yet. Raises ServerUnavailable where the topic is not there or the broker does not
+    answer.
     """
+
+    def left(consumer: Consumer, asked: list[TopicPartition]) -> int:
+        found = {one.partition: consumer.get_watermark_offsets(one, timeout=10) for one in asked}
+        committed = {one.partition: one.offset for one in consumer.committed(asked, timeout=10)}
+        stop = {partition: high for partition, (_, high) in found.items()} if upto is None else upto
+        return sum(max(0, end - max(committed[p], found[p][0])) for p, end in stop.items())
+
+    return _asked(address, topic, group, left)
+
+
+def ends(address: str, topic: str) -> dict[int, int]:
+    """The offset after the last record of each partition; raises ServerUnavailable as :func:`lag` does."""
+
+    def high(consumer: Consumer, asked: list[TopicPartition]) -> dict[int, int]:
+        return {one.partition: consumer.get_watermark_offsets(one, timeout=10)[1] for one in asked}
+
+    return _surely(_asked(address, topic, _LOOKER, high), address)
+
+
+def newest(address: str, topic: str) -> dict[int, int]:
+    """The newest timestamp of each partition that has a record, in epoch milliseconds; raises as :func:`ends`."""
+    asked = {TopicPartition(topic, partition): OffsetSpec.max_timestamp() for partition in ends(address, topic)}
+    try:
+        found = {one.partition: future.result(20) for one, future in _admin(address).list_offsets(asked).items()}
+    except KafkaException as error:
+        raise ServerUnavailable(f"Kafka at {address} does not answer: {error.args[0].str()}") from error
+    return {partition: one.timestamp for partition, one in found.items() if one.timestamp > 0}
+
+
+def keeps(address: str, topic: str, since_ms: int) -> bool:
+    """Whether the topic still has every record since a Kafka timestamp; raises as :func:`ends`."""
+
+    def whole(consumer: Consumer, asked: list[TopicPartition]) -> bool:
+        lows = {one.partition: consumer.get_watermark_offsets(one, timeout=10)[0] for one in asked}
+        at = [TopicPartition(topic, one.partition, since_ms) for one in asked]
+        first = {one.partition: one.offset for one in consumer.offsets_for_times(at, timeout=10)}
+        # where an older record is still there, none since then was deleted
+        return all(low == 0 or not 0 <= first[partition] <= low for partition, low in lows.items())
+
+    return _surely(_asked(address, topic, _LOOKER, whole), address)
+
+
+_LOOKER = "dovetail-looks"
+"""The group of who only looks; it commits nothing."""
+
+
+def _asked(address: str, topic: str, group: str, what: Callable[[Consumer, list[TopicPartition]], T]) -> T | None:
     consumer = Consumer({"bootstrap.servers": address, "group.id": group, "enable.auto.commit": False, "log_level": 2})
     try:
         found = consumer.list_topics(topic, timeout=10).topics[topic]
         if found.error is not None:
             raise ServerUnavailable(f"Kafka at {address} has no topic '{topic}': create it with 'dovetail topics'")
-        asked = [TopicPartition(topic, partition) for partition in found.partitions]
-        ends = {one.partition: consumer.get_watermark_offsets(one, timeout=10) for one in asked}
-        committed = {one.partition: one.offset for one in consumer.committed(asked, timeout=10)}
-        return sum(high - max(committed[partition], low) for partition, (low, high) in ends.items())
+        return what(consumer, [TopicPartition(topic, partition) for partition in found.partitions])
     except KafkaException as error:
         if error.args[0].code() in _COORDINATOR_MOVES:
             return None
         raise ServerUnavailable(f"Kafka at {address} does not answer: {error.args[0].str()}") from error
     finally:
         consumer.close()
+
+
+def _surely(answer: T | None, address: str) -> T:
+    if answer is None:
+        raise ServerUnavailable(f"Kafka at {address} did not answer within 10 s")
+    return answer

@@ -3,6 +3,10 @@
 A request takes the value once and reads with it to its end, so it never mixes two versions. A new version is
 swapped in only when its model is loaded and its reads are prepared; the store keeps the tables of the two
 versions before, so a request under way during the flip still finds its own.
+
+While a feature group changes, the two layers flip one after the other. A process takes only what was made by the
+declarations that it was built with, both layers together; until then it stays with what it has, so that no answer
+merges tiles of two declarations.
 """
 
 import asyncio
@@ -19,6 +23,8 @@ from numpy.typing import NDArray
 from common.blend import Blend, read_blend
 from common.embedding import load_model, unpack_recommendations
 from common.errors import ContractError, DovetailError
+from common.features.declared import declared
+from common.features.groups import GROUPS
 from common.features.windows import horizon_start
 from common.log import event, get
 from common.rfm import Centroid, read_centroid
@@ -98,6 +104,8 @@ class LiveViews:
         self._model_failed_at: dict[str, float] = {}
         self._lock = asyncio.Lock()
         self.value = Live()
+        self.foreign: tuple[str, ...] = ()
+        """What is live, and was made by other declarations of the feature groups than this process has."""
         self.read_at: float | None = None
         """Event loop time of the last successful look at the pointers."""
 
@@ -113,7 +121,7 @@ class LiveViews:
         async with self._lock:
             try:
                 batch, speed = await asyncio.gather(self._pointer(BATCH_POINTER), self._pointer(SPEED_POINTER))
-                if self._moved(batch, speed):
+                if self._moved(batch, speed) and not self._is_foreign(batch, speed):
                     self.value = await self._load(batch, speed)
             except STORE_ERRORS as error:
                 event(log, "pointer not read", cause=type(error).__name__)
@@ -124,6 +132,14 @@ class LiveViews:
     async def _pointer(self, name: str) -> Pointer | None:
         row = await self._reader.row(table_of(POINTER_VIEW), (name,), _POINTER_DEADLINE_S)
         return Pointer.of_row(row) if row else None
+
+    def _is_foreign(self, batch: Pointer | None, speed: Pointer | None) -> bool:
+        own = declared()
+        foreign = tuple(pointer.live for pointer in (batch, speed) if pointer and not pointer.made_by(own))
+        if foreign and foreign != self.foreign:
+            event(log, "views of other feature groups", versions=" ".join(foreign), kept=self.value.view_version)
+        self.foreign = foreign
+        return bool(foreign)
 
     def _moved(self, batch: Pointer | None, speed: Pointer | None) -> bool:
         now = self.value
@@ -145,8 +161,8 @@ class LiveViews:
         if speed:
             reads += [
                 (speed_tables["user_embedding"], False, None),
-                (speed_tables["tiles_interest"], True, None),
-                (speed_tables["tiles_activity"], True, None),
+                (speed_tables[GROUPS["interest"].table], True, None),
+                (speed_tables[GROUPS["activity"].table], True, None),
             ]
         await self._reader.warm(reads)
         catalogue = await self._catalogue(batch)

@@ -135,7 +135,12 @@ async def readyz(request: Request) -> Response:
     except STORE_ERRORS as error:
         live = service.live.value
         lacking["cassandra"] = f"the pointer cannot be read ({type(error).__name__})"
-    if live.batch is None and live.speed is None:
+    if live.batch is None and live.speed is None and service.live.foreign:
+        made = " and ".join(service.live.foreign)
+        lacking["views"] = (
+            f"{made} came of other feature groups than this code declares: deploy the code that made them"
+        )
+    elif live.batch is None and live.speed is None:
         lacking["views"] = "nothing is live: publish a batch version or make a generation live"
     elif live.batch is not None and live.batch.model_version and live.catalogue is None:
         lacking["model"] = f"the artefact of model {live.batch.model_version} cannot be loaded"

@@ -16,9 +16,7 @@ from views.schema import Table
 
 PROFILE = "batch.profile"
 EMBEDDING = "speed.user_embedding"
-INTEREST = "speed.tiles_interest"
-ACTIVITY = "speed.tiles_activity"
-PULSE = "speed.tiles_pulse"
+INTEREST, ACTIVITY, PULSE = (f"speed.{GROUPS[name].table}" for name in ("interest", "activity", "pulse"))
 SESSIONS = "speed.sessions"
 
 FOR_LIST = (PROFILE, EMBEDDING, INTEREST)

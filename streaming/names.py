@@ -1,22 +1,40 @@
 """What a generation of the stream is called where others meet it; imports no engine, for those who only look."""
 
+from collections.abc import Collection
+
 OVER = frozenset({"FINISHED", "FAILED", "CANCELED"})
 """States of a Flink job that runs no more; in any other one it runs, starts, restarts or stops."""
 
 
-def job_name(keyspace: str, generation: str) -> str:
-    """The name of a generation's Flink job."""
-    return f"{_prefix(keyspace)}{generation}"
+OUTPUTS = ("visitors", "items", "sessions", "archive", "rejected", "triggers")
+"""What the application puts out: rows of visitors, tiles of items, closed sessions; files; two topics."""
 
 
-def generation_of(keyspace: str, job: str) -> str | None:
-    """The generation whose job has this name; None where the job is no stream of the keyspace."""
+def unit(generation: str, outputs: Collection[str] = OUTPUTS) -> str:
+    """What the application of a generation is called: ``g3``, or ``g3-visitors-items`` where it has not all outputs."""
+    chosen = [name for name in OUTPUTS if name in outputs]
+    return generation if len(chosen) == len(OUTPUTS) else "-".join((generation, *chosen))
+
+
+def parts_of(unit: str) -> tuple[str, tuple[str, ...]]:
+    """The generation and the outputs of an application by what it is called."""
+    generation, *outputs = unit.split("-")
+    return generation, tuple(outputs) or OUTPUTS
+
+
+def job_name(keyspace: str, unit: str) -> str:
+    """The name of an application's Flink job."""
+    return f"{_prefix(keyspace)}{unit}"
+
+
+def unit_of(keyspace: str, job: str) -> str | None:
+    """The application whose job has this name; None where the job is no stream of the keyspace."""
     return job.removeprefix(_prefix(keyspace)) if job.startswith(_prefix(keyspace)) else None
 
 
-def consumer_group(generation: str) -> str:
-    """The consumer group whose committed offsets say how far a generation has written."""
-    return f"dovetail-speed-{generation}"
+def consumer_group(unit: str) -> str:
+    """The consumer group whose committed offsets say how far an application has written."""
+    return f"dovetail-speed-{unit}"
 
 
 def _prefix(keyspace: str) -> str:

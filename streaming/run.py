@@ -40,9 +40,10 @@ from streaming.flink.running import refuse_twice
 from streaming.flink.sources import RawTopic, read_topic
 from streaming.history import EVENT_COLUMNS as HISTORY_COLUMNS
 from streaming.history import add_history
-from streaming.names import consumer_group, job_name
+from streaming.names import OUTPUTS, consumer_group, job_name, unit
 from streaming.sessions import EVENT_COLUMNS as SESSION_COLUMNS
 from streaming.sessions import add_open_sessions, closed_sessions
+from streaming.takeover import TakeOver
 from streaming.triggers import absences, insert_triggers
 from streaming.write import Target, insert_closed_sessions, insert_tiles, insert_visitors
 from views.connect import ClusterSpec, connect, disconnect, ensure_keyspace
@@ -70,8 +71,27 @@ class Args:
     """The absences that are looked for."""
     archive: str = ""
     """Empty: nothing is archived, for a replay of what already was."""
+    take_over: TakeOver = TakeOver()
+    """From where on there are archive, rejections and triggers."""
+    outputs: tuple[str, ...] = OUTPUTS
+    """What this application writes; others of the same generation write the rest."""
     lateness_ms: int = LATENESS_MS
     gap_ms: int = SESSION_GAP_MS
+
+    @property
+    def archives(self) -> bool:
+        """Whether it writes files."""
+        return bool(self.archive) and "archive" in self.outputs
+
+    @property
+    def rejects(self) -> bool:
+        """Whether it writes rejections to their topic."""
+        return bool(self.rejected_topic) and "rejected" in self.outputs
+
+    @property
+    def watches(self) -> bool:
+        """Whether it looks for timed absences."""
+        return bool(self.triggers_topic) and "triggers" in self.outputs
 
 
 @dataclass(frozen=True)
@@ -107,7 +127,9 @@ def compose(t_env: StreamTableEnvironment, raw: Table, args: Args) -> Steps:
         once=once,
         tiles={key: tiles(t_env, once, found) for key, found in by_key.items()},
         closed=closed_sessions(t_env, once, args.gap_ms),
-        triggers=absences(t_env, events, args.rules, args.lateness_ms) if args.triggers_topic else None,
+        triggers=absences(t_env, events, args.rules, args.lateness_ms, args.take_over.kafka_ms)
+        if args.watches
+        else None,
         visitors=add_history(t_env, add_open_sessions(t_env, chain, args.gap_ms)),
     )
 
@@ -118,43 +140,55 @@ def build(t_env: StreamTableEnvironment, args: Args) -> StatementSet:
     inserts = []
     servers, job = args.raw.servers, args.settings.job_name
     transactional = bool(args.settings.checkpoint_interval_ms)
-    if args.rejected_topic:
+    reached = args.take_over.reached()
+    rejections = t_env.sql_query(f"SELECT * FROM {steps.rejections} WHERE {reached}")
+    if args.rejects:
         prefix = f"{job}-rejected" if transactional else None
-        inserts.append(insert_rejections(t_env, steps.rejections, servers, args.rejected_topic, prefix))
+        inserts.append(insert_rejections(t_env, rejections, servers, args.rejected_topic, prefix))
     if steps.triggers is not None:
         prefix = f"{job}-triggers" if transactional else None
         inserts.append(insert_triggers(t_env, steps.triggers, servers, args.triggers_topic, prefix))
-    if args.archive:
-        inserts.append(insert_archive(t_env, steps.events, args.archive))
-        inserts.append(insert_rejection_archive(t_env, steps.rejections, args.archive))
+    if args.archives:
+        events = t_env.sql_query(f"SELECT * FROM {steps.events} WHERE {reached}")
+        inserts.append(insert_archive(t_env, events, args.archive))
+        inserts.append(insert_rejection_archive(t_env, rejections, args.archive))
     by_key = chains(GROUPS.values())
-    for key, table in steps.tiles.items():
-        inserts.append(insert_tiles(t_env, table, by_key[key], args.target))
-    inserts.append(insert_closed_sessions(t_env, steps.closed, args.target))
-    inserts.append(insert_visitors(t_env, steps.visitors, by_key[VISITOR], args.target))
+    if "items" in args.outputs:
+        for key, table in steps.tiles.items():
+            inserts.append(insert_tiles(t_env, table, by_key[key], args.target))
+    if "sessions" in args.outputs:
+        inserts.append(insert_closed_sessions(t_env, steps.closed, args.target))
+    if "visitors" in args.outputs:
+        inserts.append(insert_visitors(t_env, steps.visitors, by_key[VISITOR], args.target))
+    if not inserts:
+        raise ConfigError(f"--outputs {','.join(args.outputs)} has nothing to write: give --archive or a topic, too")
     statements = t_env.create_statement_set()
     for insert in inserts:
         statements.add_insert_sql(insert)
     return statements
 
 
-def prepare_views(spec: ClusterSpec, generation: str, created_ms: int | None, start: str) -> tuple[str, int]:
-    """Create the generation's tables; its name and creation.
+def prepare_views(
+    spec: ClusterSpec, generation: str, created_ms: int | None, start: str, take_over: str | None = None
+) -> tuple[str, int, str]:
+    """Create the generation's tables; its name, its creation, and from where on it emits what is no view.
 
-    ``new`` claims the next name. With ``created_ms`` the register of versions is not asked. Raises ViewMissing for a
-    name that was never claimed.
+    ``new`` claims the next name. What is not given is what the register of versions says; with ``created_ms`` it is not
+    asked. Raises ViewMissing for a name that was never claimed.
     """
     ensure_keyspace(spec)
     session = connect(spec)
     try:
         if generation == "new":
             kind, _, at = start.partition(":")
-            made = Generations(session).create(int(at) if kind == "timestamp" else None)
+            made = Generations(session).create(int(at) if kind == "timestamp" else None, take_over or "")
             generation, created_ms = made.name, made.created_ms
         elif created_ms is None:
-            created_ms = find_version(session, "speed", generation).created_ms
+            found = find_version(session, "speed", generation)
+            created_ms = found.created_ms
+            take_over = found.info.get("take_over") if take_over is None else take_over
         create_tables(session, tables_of(SPEED.values(), generation).values())
-        return generation, created_ms
+        return generation, created_ms, take_over or ""
     finally:
         disconnect(session)
 
@@ -162,6 +196,14 @@ def prepare_views(spec: ClusterSpec, generation: str, created_ms: int | None, st
 def span(text: str) -> int:
     """Milliseconds of ``"10 minutes"``, ``"8 days"`` or a plain number of milliseconds."""
     return int(text) if text.isdigit() else duration_ms(text)
+
+
+def chosen(text: str) -> tuple[str, ...]:
+    """Outputs by name, in their order; an empty text is all of them."""
+    names = {name.strip() for name in text.split(",") if name.strip()} or set(OUTPUTS)
+    if unknown := names - set(OUTPUTS):
+        raise argparse.ArgumentTypeError(f"there is no output {sorted(unknown)[0]}: choose among {', '.join(OUTPUTS)}")
+    return tuple(name for name in OUTPUTS if name in names)
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -175,7 +217,16 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     add("--rejected-topic", default="events.rejected", help='"" writes rejections to the archive alone')
     add("--triggers-topic", default="", help="topic of timed absences; none: they are not looked for")
     add("--triggers", default="", help="more rules, or other ones of a declared name, by comma (common/triggers.py)")
-    add("--group", default="", help="consumer group whose offsets are committed; default: dovetail-speed-GENERATION")
+    add(
+        "--outputs", type=chosen, default=OUTPUTS, help=f"some of {','.join(OUTPUTS)}; another application has the rest"
+    )
+    add(
+        "--take-over",
+        metavar="PARTITION=OFFSET,...@MS",
+        help="archive, rejections and triggers begin there, as a generation does that takes over from one that runs; "
+        "by default the register is asked",
+    )
+    add("--group", default="", help="consumer group whose offsets are committed; default: one of its own")
     add("--start", default="earliest", help="earliest, latest, group, timestamp:MS or offsets:PARTITION=OFFSET,...")
     add("--bounded", action="store_true", help="end where the topic ends when the job begins")
     add("--archive", default="", metavar="DIR", help="folder or URI of the archive; none: nothing is archived")
@@ -217,7 +268,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def arguments(given: argparse.Namespace, generation: str, created_ms: int) -> Args:
+def arguments(given: argparse.Namespace, generation: str, created_ms: int, take_over: str = "") -> Args:
     """The typed arguments; raises ConfigError where two of them contradict."""
     if given.lateness > HORIZON_MS:
         raise ConfigError(f"--lateness is above the horizon of {HORIZON_MS} ms, beyond which events reach batch alone")
@@ -227,6 +278,7 @@ def arguments(given: argparse.Namespace, generation: str, created_ms: int) -> Ar
         )
     if given.triggers and not given.triggers_topic:
         raise ConfigError("--triggers gives rules, but no topic for what fires: give --triggers-topic")
+    name = unit(generation, given.outputs)
     overrides = dict(pair.split("=", 1) for pair in given.flink if "=" in pair)
     if len(overrides) != len(given.flink):
         raise ConfigError("--flink takes KEY=VALUE, each key once")
@@ -234,7 +286,7 @@ def arguments(given: argparse.Namespace, generation: str, created_ms: int) -> Ar
         raw=RawTopic(
             servers=given.kafka,
             topic=given.topic,
-            group=given.group or consumer_group(generation),
+            group=given.group or consumer_group(name),
             start=given.start,
             bounded=given.bounded,
         ),
@@ -251,8 +303,8 @@ def arguments(given: argparse.Namespace, generation: str, created_ms: int) -> Ar
         ),
         settings=Settings(
             parallelism=given.parallelism,
-            # a folder for each generation, so that its newest state is found
-            checkpoints=given.checkpoints and f"{given.checkpoints.rstrip('/')}/{generation}",
+            # a folder for each application, so that its newest state is found
+            checkpoints=given.checkpoints and f"{given.checkpoints.rstrip('/')}/{name}",
             checkpoint_interval_ms=given.checkpoint_interval or None,
             state_ttl_ms=given.state_ttl,
             state_backend=given.state_backend,
@@ -261,7 +313,7 @@ def arguments(given: argparse.Namespace, generation: str, created_ms: int) -> Ar
             arrow_batch=given.arrow_batch,
             restart_attempts=given.restart_attempts,
             restart_delay_ms=given.restart_delay,
-            job_name=job_name(given.keyspace, generation),
+            job_name=job_name(given.keyspace, name),
             jars=tuple(jar for jar in given.jars.split(",") if jar),
             overrides=overrides,
         ),
@@ -269,6 +321,8 @@ def arguments(given: argparse.Namespace, generation: str, created_ms: int) -> Ar
         triggers_topic=given.triggers_topic,
         rules=rules_with(text for text in given.triggers.split(",") if text.strip()),
         archive=given.archive,
+        take_over=TakeOver.parse(take_over),
+        outputs=given.outputs,
         lateness_ms=given.lateness,
         gap_ms=given.gap,
     )
@@ -280,10 +334,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = parse(sys.argv[1:] if argv is None else argv)
     Gate(given.pseudonym_key_env, given.pseudonym_key_id).policy()  # a missing key is told here, not by a worker
     if given.explain:
-        generation, created_ms = given.generation, given.generation_created_ms or 0
+        known = given.generation, given.generation_created_ms or 0, given.take_over or ""
     else:
-        generation, created_ms = prepare_views(_spec(given), given.generation, given.generation_created_ms, given.start)
-    args = arguments(given, generation, created_ms)
+        known = prepare_views(_spec(given), given.generation, given.generation_created_ms, given.start, given.take_over)
+    generation = known[0]
+    args = arguments(given, *known)
     t_env = table_environment(args.settings)
     if not given.explain:
         refuse_twice(t_env, args.settings.job_name)

@@ -22,9 +22,16 @@ from streaming.flink.steps import select_list
 _FIELDS = ("visitor_id", "item_id", "category", "event_id", "event_ms", "offset")
 
 
-def absences(t_env: StreamTableEnvironment, events: Table, rules: Sequence[AbsenceRule], lateness_ms: int) -> Table:
-    """Rows of the contract ``triggers`` from all admitted events, duplicates included."""
-    parts = " UNION ALL ".join(part for rule in rules for part in (_starts(events, rule), _cancels(events, rule)))
+def absences(
+    t_env: StreamTableEnvironment, events: Table, rules: Sequence[AbsenceRule], lateness_ms: int, from_ms: int = 0
+) -> Table:
+    """Rows of the contract ``triggers`` from all admitted events, duplicates included.
+
+    ``from_ms``: only what is decided at that Kafka time or after it fires; what lies before still cancels.
+    """
+    parts = " UNION ALL ".join(
+        part for rule in rules for part in (_starts(events, rule, from_ms), _cancels(events, rule))
+    )
     schema = (
         Schema.new_builder()
         .column_by_expression("due", "TO_TIMESTAMP_LTZ(`due_ms`, 3)")
@@ -73,10 +80,11 @@ def insert_triggers(
     return f"INSERT INTO `triggers_topic` SELECT {select_list(TRIGGERS.names)} FROM {triggers}"
 
 
-def _starts(events: Table, rule: AbsenceRule) -> str:
+def _starts(events: Table, rule: AbsenceRule, from_ms: int) -> str:
     due = f"`ingest_ms` + CAST({rule.within_ms + GRACE_MS} AS BIGINT)"
     until = f"`event_ms` + CAST({rule.within_ms} AS BIGINT)"
-    return _rows(events, rule, rule.after, "TRUE", "FALSE", until, due, " AND NOT `late`")
+    more = " AND NOT `late`" + (f" AND {due} >= CAST({from_ms} AS BIGINT)" if from_ms else "")
+    return _rows(events, rule, rule.after, "TRUE", "FALSE", until, due, more)
 
 
 def _cancels(events: Table, rule: AbsenceRule) -> str:

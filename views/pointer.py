@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +29,10 @@ class Pointer:
     updated_ms: int = 0
     serial: int = 0
     info: dict[str, Any] = field(default_factory=dict)
+
+    def made_by(self, features: Mapping[str, str]) -> bool:
+        """Whether it was made by these declarations of the feature groups; True where that was never noted."""
+        return self.info.get("features", features) == features
 
     @classmethod
     def of_row(cls, row: Any) -> "Pointer":

@@ -112,10 +112,17 @@ def create_tables(session: Session, tables: Iterable[Table]) -> None:
             continue
 
 
-def drop_tables(session: Session, tables: Iterable[Table]) -> None:
-    """Drop the tables that are there."""
-    for table in tables:
-        session.execute(f"DROP TABLE IF EXISTS {identifier(table.name)}", timeout=DDL_TIMEOUT_S)
+def drop_tables(session: Session, suffix: str) -> list[str]:
+    """Drop every table of a version or generation, whatever code declared it; their names."""
+    rows = session.execute(
+        "SELECT table_name FROM system_schema.tables WHERE keyspace_name = %s",
+        (session.keyspace,),
+        timeout=DDL_TIMEOUT_S,
+    )
+    names = sorted(row.table_name for row in rows if row.table_name.endswith(f"_{suffix}"))
+    for name in names:
+        session.execute(f"DROP TABLE IF EXISTS {identifier(name)}", timeout=DDL_TIMEOUT_S)
+    return names
 
 
 def create_base(session: Session) -> None:

@@ -7,7 +7,7 @@ The flip is one conditional update on ``view_pointer``: of two publishers one wi
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,6 +16,7 @@ from cassandra.cluster import Session
 from cassandra.query import SimpleStatement
 
 from common.errors import ConcurrentRun, IncompleteInput
+from common.features.declared import declared
 from common.features.windows import HOUR_MS, horizon_start
 from views import pointer as pointers
 from views.errors import ViewCheckFailed, ViewMissing
@@ -40,6 +41,8 @@ class Version:
     state: str = "loading"
     cut_ms: int | None = None
     reads_from_ms: int | None = None
+    info: dict[str, Any] = field(default_factory=dict)
+    """``features``: the declarations it was made by (common.features.declared); ``take_over``: see streaming/run.py."""
 
     @property
     def tables(self) -> dict[str, Table]:
@@ -55,9 +58,14 @@ def version_prefix(cut_ms: int) -> str:
 def list_versions(session: Session, layer: str) -> list[Version]:
     """Every version of a layer, by creation."""
     rows = session.execute(
-        "SELECT version, state, created_ms, cut_ms, reads_from_ms FROM view_versions WHERE layer = %s", (layer,)
+        "SELECT version, state, created_ms, cut_ms, reads_from_ms, info FROM view_versions WHERE layer = %s", (layer,)
     )
-    found = [Version(layer, r.version, r.created_ms, r.state, r.cut_ms, r.reads_from_ms) for r in rows]
+    found = [
+        Version(
+            layer, r.version, r.created_ms, r.state, r.cut_ms, r.reads_from_ms, json.loads(r.info) if r.info else {}
+        )
+        for r in rows
+    ]
     return sorted(found, key=lambda v: (v.created_ms, v.name))
 
 
@@ -81,18 +89,21 @@ class _Layer:
         """What is live."""
         return read_pointer(self.session, self.layer)
 
-    def _claim(self, prefix: str, **facts: Any) -> Version:
+    def _claim(self, prefix: str, info: Mapping[str, Any] | None = None, **facts: Any) -> Version:
+        known = {"features": declared(), **(info or {})}
         taken = {version.name for version in list_versions(self.session, self.layer)}
         numbers = [int(n.removeprefix(prefix)) for n in taken if n.startswith(prefix) and n[len(prefix) :].isdigit()]
         serial = max(numbers, default=0)
         for _ in range(_CLAIM_TRIES):
             serial += 1
-            version = Version(self.layer, f"{prefix}{serial}", time.time_ns() // 1_000_000, "loading", **facts)
+            name = f"{prefix}{serial}"
+            version = Version(self.layer, name, time.time_ns() // 1_000_000, "loading", info=known, **facts)
             row: dict[str, Any] = {
                 "layer": self.layer,
                 "version": version.name,
                 "state": version.state,
                 "created_ms": version.created_ms,
+                "info": json.dumps(known, sort_keys=True),
                 **facts,
             }
             if self._conditional(*_insert(VERSIONS_VIEW, row)):
@@ -139,7 +150,7 @@ class _Layer:
         return flipped
 
     def _drop(self, version: Version) -> None:
-        drop_tables(self.session, version.tables.values())
+        drop_tables(self.session, version.name)  # by its name: other code may declare other tables
         self._state(version.name, "dropped")
 
 
@@ -209,7 +220,12 @@ class BatchVersions(_Layer):
                 "model_version": model_version,
                 "model_uri": model_uri,
                 "info": json.dumps(
-                    {**(info or {}), "models": _models(current, version.name, model_version, model_uri)}, sort_keys=True
+                    {
+                        **(info or {}),
+                        "models": _models(current, version.name, model_version, model_uri),
+                        **_features(claimed),
+                    },
+                    sort_keys=True,
                 ),
             },
         )
@@ -237,7 +253,9 @@ class BatchVersions(_Layer):
                 "cut_ms": target.cut_ms,
                 "model_version": model.get("version"),
                 "model_uri": model.get("uri"),
-                "info": json.dumps({**current.info, "rolled_back": current.live}, sort_keys=True),
+                "info": json.dumps(
+                    {**_without_features(current), "rolled_back": current.live, **_features(target)}, sort_keys=True
+                ),
             },
         )
         self._state(target.name, "live")
@@ -267,13 +285,13 @@ class Generations(_Layer):
     layer = pointers.SPEED
     views = SPEED
 
-    def create(self, reads_from_ms: int | None = None) -> Version:
+    def create(self, reads_from_ms: int | None = None, take_over: str = "") -> Version:
         """A new generation with empty tables: g1, g2, ...
 
         ``reads_from_ms`` is the timestamp of the oldest record its stream starts to read from; None where it
-        reads the topic from its start.
+        reads the topic from its start. ``take_over`` is the stream's argument of that name, for who resumes it.
         """
-        return self._claim("g", reads_from_ms=reads_from_ms)
+        return self._claim("g", {"take_over": take_over} if take_over else None, reads_from_ms=reads_from_ms)
 
     def make_live(self, name: str, info: Mapping[str, Any] | None = None) -> Pointer:
         """Make a generation live, once it has caught up.
@@ -300,7 +318,9 @@ class Generations(_Layer):
             {
                 "live": name,
                 "previous": _history(current),
-                "info": json.dumps({**(info or {}), "created_ms": version.created_ms}, sort_keys=True),
+                "info": json.dumps(
+                    {**(info or {}), "created_ms": version.created_ms, **_features(version)}, sort_keys=True
+                ),
             },
         )
         self._state(name, "live")
@@ -320,6 +340,15 @@ def _insert(view: View, row: Mapping[str, Any]) -> tuple[str, tuple[Any, ...]]:
     names = ", ".join(identifier(name) for name in row)
     marks = ", ".join("%s" for _ in row)
     return f"INSERT INTO {view.name} ({names}) VALUES ({marks}) IF NOT EXISTS", tuple(row.values())
+
+
+def _features(version: Version) -> dict[str, Any]:
+    """The declarations that a version was made by, as a part of a pointer's info."""
+    return {"features": version.info["features"]} if "features" in version.info else {}
+
+
+def _without_features(current: Pointer) -> dict[str, Any]:
+    return {name: value for name, value in current.info.items() if name != "features"}
 
 
 def _history(current: Pointer | None) -> list[str]:

@@ -1,15 +1,17 @@
 """The one writer of the views, for Flink's function and Spark's partitions alike.
 
 Fewer statements is the only lever on a writer's rate, so a call is reduced to the last row per primary
-key and sent as one unlogged batch per partition key across the tables (one mutation on the server). A call
+key and sent as unlogged batches: a partition key's rows of all tables (one mutation on the server), and a few small
+partitions with the same replicas in one request. Statements are built while others are under way. A call
 returns when everything is acknowledged. Every batch is idempotent (its timestamps are bound), so what
 fails in transit is sent again, with back-off, until a deadline; then the call raises and the job fails.
 """
 
 import random
+import struct
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +30,8 @@ from cassandra.query import BatchStatement, BatchType, BoundStatement, PreparedS
 from common.errors import ServerUnavailable
 from views.errors import ViewMissing
 from views.metrics import WriteMetrics
-from views.mutations import Mutation, RangeDelete, RowDelete, Upsert, reduce_mutations
+from views.mutations import Mutation, RangeDelete, RowDelete, Together, Upsert, reduce_mutations
+from views.schema import cql_type
 
 TRANSIENT = (
     NoHostAvailable,
@@ -53,7 +56,12 @@ class WriteLimits:
     chunk: int = 512
     """Batches sent before the writer stops to look for failures."""
     batch_rows: int = 64
-    batch_bytes: int = 512 * 1_024
+    batch_bytes: int = 32 * 1_024
+    """Cassandra refuses batches above 50 KiB unless it is told otherwise; a row that is larger goes alone."""
+    together: int = 8
+    """Partitions with the same replicas in one batch; Cassandra warns of more than ten."""
+    together_bytes: int = 4 * 1_024
+    """Their size together; Cassandra warns of batches above 5 KiB. A larger partition's batch is its own."""
     deadline_s: float = 60.0
     """How long a call goes on sending again what failed."""
     backoff_s: float = 0.1
@@ -78,7 +86,9 @@ class ViewWriter:
         Raises ServerUnavailable where Cassandra did not take it within the deadline (part of it may be
         written: the same call again is harmless) and ViewMissing where a table is not there.
         """
-        reduced = reduce_mutations(mutations, self.limits.batch_rows, self.limits.batch_bytes)
+        limits = self.limits
+        together = Together(self._place, limits.together, limits.together_bytes)
+        reduced = reduce_mutations(mutations, limits.batch_rows, limits.batch_bytes, together)
         self.metrics.superseded += reduced.superseded
         self.metrics.expired += reduced.expired
         deadline = time.monotonic() + self.limits.deadline_s
@@ -108,7 +118,8 @@ class ViewWriter:
     def _attempt(self, chunk: Sequence[list[Mutation]]) -> list[tuple[list[Mutation], BaseException]]:
         """Send each batch once; the ones that failed in transit, with their errors. Other errors are raised."""
         try:
-            statements = [self._statement(batch) for batch in chunk]
+            for mutation in (mutation for batch in chunk for mutation in batch):
+                self._prepare(mutation)
         except TRANSIENT as error:  # preparing needs the server, too
             return [(batch, error) for batch in chunk]
         except InvalidRequest as error:
@@ -122,7 +133,13 @@ class ViewWriter:
                 self.metrics.observe(time.monotonic() - sent)
             gate.release()
 
-        for index, statement in enumerate(statements):
+        defect: BaseException | None = None
+        for index, batch in enumerate(chunk):
+            try:
+                statement = self._statement(batch)
+            except Exception as error:  # a value that its column does not take: what is under way is awaited first
+                defect = error
+                break
             gate.acquire()
             sent = time.monotonic()
             future = self.session.execute_async(statement, timeout=self.limits.request_timeout_s)
@@ -132,12 +149,22 @@ class ViewWriter:
             )
         for _ in range(self.limits.in_flight):
             gate.acquire()
+        if defect is not None:
+            raise defect
         for outcome in outcomes:
             if isinstance(outcome, InvalidRequest):
                 raise _missing(outcome, chunk) from outcome
             if outcome is not None and not isinstance(outcome, TRANSIENT):
                 raise outcome
         return [(batch, outcome) for batch, outcome in zip(chunk, outcomes, strict=True) if outcome is not None]
+
+    def _place(self, mutation: Mutation) -> Hashable:
+        """The replicas of a mutation's partition; None where the driver does not know them."""
+        metadata = self.session.cluster.metadata
+        if len(metadata.all_hosts()) == 1:
+            return True
+        replicas = metadata.get_replicas(self.session.keyspace, routing_key(mutation))
+        return frozenset(host.host_id for host in replicas) or None
 
     def _statement(self, batch: list[Mutation]) -> BatchStatement | BoundStatement:
         if len(batch) == 1:
@@ -171,6 +198,29 @@ class ViewWriter:
             }[type(mutation)]
             prepared = self._prepared[key] = self.session.prepare(render(self.session.keyspace))
         return prepared
+
+
+_PACKED: dict[str, Callable[[Any], bytes]] = {
+    "text": lambda value: value.encode(),
+    "int": struct.Struct(">i").pack,
+    "bigint": struct.Struct(">q").pack,
+}
+
+
+def routing_key(mutation: Mutation) -> bytes:
+    """The partition key as Cassandra hashes it."""
+    view = mutation.table.view
+    if isinstance(mutation, Upsert):
+        values: Sequence[Any] = [mutation.values[position] for position in view.key_positions]
+    else:
+        values = mutation.key if isinstance(mutation, RowDelete) else mutation.partition
+    names = view.partition_key
+    parts = [
+        _PACKED[cql_type(view.contract.field(name).kind)](value) for name, value in zip(names, values, strict=False)
+    ]
+    if len(parts) == 1:
+        return parts[0]
+    return b"".join(struct.pack(f">H{len(part)}sB", len(part), part, 0) for part in parts)
 
 
 def _missing(error: InvalidRequest, chunk: Sequence[list[Mutation]]) -> BaseException:

@@ -7,6 +7,7 @@ from pyflink.table import StreamTableEnvironment, Table
 from common.errors import ConfigError
 from common.features.windows import SECOND_MS
 from streaming.flink.ddl import interval, literal, options_text, quote
+from streaming.takeover import positions
 
 DISORDER_MS = SECOND_MS
 """By how much Kafka timestamps of one partition may decrease (several producers) before the watermark notices."""
@@ -81,9 +82,8 @@ def _startup(start: str) -> dict[str, str]:
     if word == "timestamp" and rest.isdigit():
         return {"scan.startup.mode": "timestamp", "scan.startup.timestamp-millis": rest}
     if word == "offsets":
-        pairs = [pair.partition("=") for pair in rest.split(",")]
-        if all(partition.isdigit() and offset.isdigit() for partition, _, offset in pairs):
-            listed = ";".join(f"partition:{partition},offset:{offset}" for partition, _, offset in pairs)
+        listed = ";".join(f"partition:{partition},offset:{offset}" for partition, offset in positions(rest).items())
+        if listed:
             return {"scan.startup.mode": "specific-offsets", "scan.startup.specific-offsets": listed}
     raise ConfigError(
         f"--start {start!r} is not known: use earliest, latest, group, timestamp:MS or offsets:0=1200,1=1187"

@@ -15,12 +15,15 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 
 from common.admission import Rejection, policy_from_env, read_rejection, replay
 from common.bundle import build
+from common.contracts.triggers import TRIGGERS
+from common.triggers import RULES
 from local.flink import FlinkCluster
 from local.kafka import create_topic
 from local.paths import project_root
 from streaming.flink.patience import patiently
 from streaming.run import LATENESS_MS
 from tests.platform.storm import LONG
+from tests.streaming.absent import fired
 from tests.streaming.oracle import stored, view_differences
 from tests.streaming.traffic import Expected, Record, closer, expected, records
 from views.connect import ClusterSpec, connect, disconnect, ensure_keyspace
@@ -45,6 +48,7 @@ class Run:
     spec: ClusterSpec
     topic: str
     rejected_topic: str
+    triggers_topic: str
     folder: Path
     traffic: list[Record]
     want: Expected
@@ -107,9 +111,10 @@ def produce(address: str, topic: str, rows: list[Record]) -> None:
 def played(kafka, cassandra, flink_cluster, spec, pseudonym_key, tmp_path_factory) -> Run:
     """Half of the traffic; then the writer raises, Cassandra goes away, and the other half comes."""
     folder = tmp_path_factory.mktemp("stream")
-    topic, rejected = f"stream-{uuid.uuid4().hex[:8]}", f"stream-{uuid.uuid4().hex[:8]}.rejected"
+    topic = f"stream-{uuid.uuid4().hex[:8]}"
+    rejected, triggers = f"{topic}.rejected", f"{topic}.triggers"
     # the records are of a fixed day in the past: a retention would take them away
-    for name in (topic, rejected):
+    for name in (topic, rejected, triggers):
         create_topic(kafka.address, name, PARTITIONS, config={"retention.ms": "-1"})
     traffic = records(SEED, EVENTS, partitions=PARTITIONS, visitors=EVENTS // 10)
     traffic += closer(traffic, PARTITIONS)
@@ -133,7 +138,7 @@ def played(kafka, cassandra, flink_cluster, spec, pseudonym_key, tmp_path_factor
         )
 
     want = expected(traffic, policy_from_env("DOVETAIL_PSEUDONYM_KEY"))
-    run = Run(spec, topic, rejected, folder, traffic, want, generation, submit)
+    run = Run(spec, topic, rejected, triggers, folder, traffic, want, generation, submit)
     middle = len(traffic) // 2
     produce(kafka.address, topic, traffic[:middle])
     faults = folder / "faults"
@@ -142,6 +147,7 @@ def played(kafka, cassandra, flink_cluster, spec, pseudonym_key, tmp_path_factor
     job = submit(
         generation,
         *("--archive", str(folder / "archive"), "--rejected-topic", rejected, "--fault", fault),
+        *("--triggers-topic", triggers),
     )
     flink_cluster.rest.wait_running(job, 120)
     until(lambda: len(list(faults.iterdir())) == RAISES, 180, f"{RAISES} raises", flink_cluster)
@@ -199,6 +205,16 @@ def test_every_rejection_is_in_its_topic_once_with_its_reason_and_bytes(played: 
     assert Counter(replay(row) for row in rows) == Counter(outcome.raw for outcome in want)
 
 
+def test_every_absence_fires_once_as_it_is_defined(played: Run, kafka) -> None:
+    found = [json.loads(value) for value in committed(kafka.address, played.triggers_topic)]
+    want = fired(played.want.once, RULES, LATENESS_MS)
+    assert len({row["trigger_id"] for row in found}) == len(found), "each once, through every restart"
+    assert {row["trigger_id"]: {name: row.get(name) for name in TRIGGERS.names} for row in found} == {
+        key: row for key, row in want.items() if row["decided_ms"] < played.last_ms
+    }
+    assert len(found) > 50
+
+
 def test_every_admitted_record_is_in_the_archive_once(played: Run) -> None:
     files = [path for path in (played.folder / "archive" / "events").rglob("*") if path.is_file()]
     rows = [json.loads(line) for path in files if path.name[0] != "." for line in path.read_text().splitlines()]
@@ -210,12 +226,14 @@ def test_every_admitted_record_is_in_the_archive_once(played: Run) -> None:
     assert all(row["late"] is (row["event_ms"] < row["ingest_ms"] - LATENESS_MS) for row in rows)
 
 
-def test_a_replay_into_a_new_generation_gives_the_same_bytes(played: Run, flink_cluster) -> None:
+def test_a_replay_by_two_applications_with_half_the_outputs_gives_the_same_bytes(played: Run, flink_cluster) -> None:
     session = connect(played.spec)
     try:
         again = Generations(session).create()
-        job = played.submit(again, "--bounded", "--rejected-topic", "", "--restart-attempts", "0")
-        assert flink_cluster.rest.wait_finished(job, DRAINED_S) == "FINISHED", flink_cluster.rest.failure(job)
+        bounded = ("--bounded", "--restart-attempts", "0")
+        jobs = [played.submit(again, *bounded, "--outputs", some) for some in ("visitors", "items,sessions")]
+        for job in jobs:
+            assert flink_cluster.rest.wait_finished(job, DRAINED_S) == "FINISHED", flink_cluster.rest.failure(job)
         for name, table in again.tables.items():
             if name == "user_embedding":  # its history is provisional by arrival beyond 64 entries
                 continue

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.features.groups import GROUPS
-from views.mutations import Mutation, RangeDelete, RowDelete, Upsert, reduce_mutations
+from views.mutations import Mutation, RangeDelete, RowDelete, Together, Upsert, reduce_mutations
 from views.speed import SpeedRows
 
 ROWS = SpeedRows("g1", created_ms=0, ttl_s=0)
@@ -63,6 +63,32 @@ def test_a_batch_is_bounded_in_bytes() -> None:
     big = [Upsert(table, ("a", f"m{i}", b"x" * 1_000, *[None] * (width - 3)), timestamp=i) for i in range(10)]
     batches = reduce_mutations(big, 64, 3_500).batches
     assert [len(batch) for batch in batches] == [3, 3, 3, 1]
+
+
+@given(UPDATES, st.integers(1, 4))
+def test_small_partitions_of_one_place_share_a_batch_and_lose_nothing(
+    updates: list[tuple[str, int, int]], partitions: int
+) -> None:
+    mutations = [tile(*update) for update in updates]
+    apart = reduce_mutations(mutations, 64, 1_000_000)
+    by_place = Together(lambda mutation: values(mutation)[0] == "a", partitions, 1_000_000)
+    shared = reduce_mutations(mutations, 64, 1_000_000, by_place)
+    assert sorted(m for batch in shared.batches for m in batch) == sorted(m for batch in apart.batches for m in batch)
+    for batch in shared.batches:
+        visitors = {values(m)[0] for m in batch}
+        assert len(visitors) <= partitions and visitors in ({"a"}, {"b"}, {"c"}, {"b", "c"})
+    assert shared[1:] == apart[1:]
+
+
+def test_partitions_share_up_to_a_size_and_a_large_one_stays_alone() -> None:
+    table = ROWS.tables["user_embedding"]
+    width = len(table.view.columns)
+    sizes = {"a": 300, "b": 300, "c": 900, "d": 300, "e": 5_000}
+    rows = [Upsert(table, (v, "m", b"x" * size, *[None] * (width - 3)), 1) for v, size in sizes.items()]
+    found = reduce_mutations(rows, 64, 1_000_000, Together(lambda mutation: True, 8, 1_000)).batches
+    assert [[values(m)[0] for m in batch] for batch in found] == [["a", "b"], ["c"], ["d"], ["e"]]
+    nowhere = reduce_mutations(rows, 64, 1_000_000, Together(lambda mutation: None, 8, 1_000)).batches
+    assert [len(batch) for batch in nowhere] == [1] * 5
 
 
 def test_a_newer_delete_replaces_the_row_in_the_batch() -> None:

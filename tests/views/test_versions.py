@@ -7,6 +7,7 @@ import pytest
 from cassandra.cluster import Session
 
 from common.errors import ConcurrentRun, IncompleteInput
+from common.features.declared import declared
 from common.features.windows import HORIZON_MS, HOUR_MS
 from views.connect import ClusterSpec, connect, disconnect
 from views.errors import ViewCheckFailed, ViewMissing
@@ -52,6 +53,7 @@ def test_a_version_goes_live_whole_and_two_before_it_stay(session: Session) -> N
     live = versions.live()
     assert live is not None
     assert (live.live, live.previous, live.serial) == (names[3], (names[2], names[1]), 4)
+    assert live.info["features"] == declared()
     assert (live.cut_ms, live.model_version, live.model_uri) == (CUT + 3 * 86_400_000, "m3", "u3")
     assert versions.drop_old() == [names[0]]
     profiles = {name for name in tables(session) if name.startswith("profile_")}
@@ -181,9 +183,12 @@ def test_generations_are_made_live_once_they_read_from_early_enough(session: Ses
         generations.make_live(late.name)
     live = generations.make_live(early.name)
     assert (live.live, live.previous, live.info["created_ms"]) == ("g3", ("g1",), early.created_ms)
+    assert live.made_by(declared()) and not live.made_by({}), "a reader can tell what it was made by"
     with pytest.raises(ConcurrentRun, match="is live"):
         generations.drop("g3")
+    session.execute("CREATE TABLE tiles_of_other_code_v2_g1 (k text PRIMARY KEY)", timeout=30.0)
     generations.drop("g1")
+    assert not [name for name in tables(session) if name.endswith("_g1")]
     assert "sessions_g1" not in tables(session) and "sessions_g3" in tables(session)
     assert generations.create().name == "g4"
     with pytest.raises(ViewMissing, match="dropped"):

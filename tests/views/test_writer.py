@@ -14,11 +14,11 @@ from common.features.groups import GROUPS
 from local.cassandra import Cassandra
 from views.connect import ClusterSpec, connect, disconnect
 from views.errors import ViewMissing
-from views.mutations import Mutation, RowDelete
+from views.mutations import Mutation, RowDelete, Upsert
 from views.scan import digest, scan
 from views.speed import SpeedRows
 from views.tables import create_tables
-from views.writer import ViewWriter, WriteLimits
+from views.writer import ViewWriter, WriteLimits, routing_key
 
 pytestmark = pytest.mark.platform
 
@@ -79,6 +79,15 @@ def test_any_order_in_any_batches_ends_in_the_same_rows(session: Session) -> Non
         assert digest(session, second.tables[view]) == one
     assert stored(session, second, "tiles_activity", "n", "views", "spend") == {(20, 20, Decimal("0.2"))}
     assert stored(session, second, "user_embedding", "history") == {(bytes([20]),)}
+
+
+def test_a_partition_is_hashed_as_the_server_hashes_it(session: Session) -> None:
+    rows = fresh_rows(session, "g1")
+    popular = {"item_id": "x", "tile_start": HOUR, "n": 1}
+    for mutation in (tile(rows, "k1_é", 1, 1), rows.tile(GROUPS["popularity"], popular)):
+        assert isinstance(mutation, Upsert)
+        prepared = session.prepare(mutation.table.insert(session.keyspace))
+        assert prepared.bind((*mutation.values, 1, 0)).routing_key == routing_key(mutation)
 
 
 @pytest.mark.parametrize("closed_first", [True, False])

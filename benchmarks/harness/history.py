@@ -17,7 +17,7 @@ from jobs.spark.tables import Lake
 START_MS = 1_767_225_600_000
 """2026-01-01T00:00:00Z: the first day of every history."""
 
-ITEMS, CATEGORIES = 5_000, 40
+ITEMS, CATEGORIES, TASTES = 5_000, 40, 4
 TABLES = ("gold/sessions", "gold/orders", "gold/rfm", *(f"gold/{group.table}" for group in GROUPS.values()))
 """What the jobs make."""
 
@@ -40,13 +40,15 @@ def _draw(seed: int, below: int) -> Column:
 def events(spark: SparkSession, first_day: int, days: int, each_day: int, visitors: int, seed: int) -> DataFrame:
     """Rows of silver/events: ``each_day`` events on each day, of visitors drawn from so many.
 
-    A visitor comes at a few times of a day, so that events make sessions; a day's purchases of one are one order.
+    A visitor comes at a few times of a day, so that events make sessions, and keeps to a few categories; a day's
+    purchases of one are one order.
     """
     drawn = spark.range(days * each_day).select(
         "id",
         (f.col("id") % days + first_day).cast("long").alias("day"),
         _draw(seed, visitors).alias("visitor"),
-        _draw(seed + 1, ITEMS).alias("item"),
+        _draw(seed + 1, ITEMS // CATEGORIES).alias("of_category"),
+        _draw(seed + 5, TASTES).alias("taste"),
         _draw(seed + 2, 100).alias("kind"),
         _draw(seed + 3, 1_200_000).alias("within"),
         _draw(seed + 4, 3).alias("quantity"),
@@ -55,11 +57,14 @@ def events(spark: SparkSession, first_day: int, days: int, each_day: int, visito
         "CASE WHEN kind < 70 THEN 'view' WHEN kind < 85 THEN 'cart' WHEN kind < 92 THEN 'search'"
         " WHEN kind < 99 THEN 'purchase' ELSE 'refund' END"
     )
+    # An item's category is its number modulo the categories; a visitor's tastes follow from the visitor alone.
+    category = f.pmod(f.xxhash64("visitor", "taste"), f.lit(CATEGORIES))
     # The hour of a visitor's session on a day follows from both; the events lie within twenty minutes of it.
     hour = f.pmod(f.xxhash64("visitor", "day"), f.lit(24)) * 3_600_000
     made = drawn.withColumns(
         {
             "event_type": kind,
+            "item": (f.col("of_category") * CATEGORIES + category).cast("long"),
             "event_ms": f.lit(START_MS) + f.col("day") * DAY_MS + hour + f.col("within"),
             "sold": kind.isin("purchase", "refund"),
         }

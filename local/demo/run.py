@@ -391,13 +391,12 @@ def _digests(spec: ClusterSpec, generation: str, cut_ms: int) -> dict[str, Diges
     names = sessions.view.columns
     end, closed = names.index("session_end"), names.index("closed")
     with _session(spec) as session:
-        found = {
+        found = {}
+        for group in GROUPS.values():
+            table = tables[group.table]
             # what follows what is known once the watermark has passed it
-            group.table: digest(session, tables[group.table], where=_before(tables[group.table], cut_ms))
-            if group.sequential
-            else digest(session, tables[group.table])
-            for group in GROUPS.values()
-        }
+            keep = _before(table, cut_ms) if group.sequential else None
+            found[table.view.name] = digest(session, table, where=keep)
         found["sessions"] = digest(
             session, sessions, where=lambda row: row[closed] and row[end] + SESSION_GAP_MS < cut_ms
         )

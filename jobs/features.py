@@ -17,11 +17,13 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as f
 
 from common.features.algebra import Aggregate, Decayed
+from common.features.expressions import PREVIOUS_ITEM
 from common.features.groups import GROUPS, FeatureGroup
 from common.features.tiles import ever_end
 from common.features.windows import DAY_MS, EVER, horizon_start, tile_start
 from jobs.spark.args import ARGUMENTS, JobArgs
 from jobs.spark.increment import Seen, counted, days_between, days_of, on_days, one_of, reaches, seen, touched, wanted
+from jobs.spark.previous import INPUTS, with_previous
 from jobs.spark.run import run
 from jobs.spark.tables import Lake
 
@@ -31,9 +33,14 @@ class Args(JobArgs):
     """Compute the tiles of every feature group before the cut."""
 
 
+def as_read(events: DataFrame, group: FeatureGroup) -> DataFrame:
+    """The events as the group reads them: with the item before, where it asks for it and they do not have it yet."""
+    return with_previous(events) if group.sequential and PREVIOUS_ITEM not in events.columns else events
+
+
 def taken(events: DataFrame, group: FeatureGroup) -> DataFrame:
     """The events that the group folds in: with its key, its dim where it has one, and its condition met."""
-    met = events.where(group.where.spark()).where(f.col(group.key).isNotNull())
+    met = as_read(events, group).where(group.where.spark()).where(f.col(group.key).isNotNull())
     return met.where(f.col(group.by).isNotNull()) if group.by else met
 
 
@@ -119,7 +126,7 @@ def rows_of(group: FeatureGroup, ever: DataFrame, days: DataFrame, hours: DataFr
 
 def batch_tiles(events: DataFrame, group: FeatureGroup, cut_ms: int) -> DataFrame:
     """Rows of gold/tiles_<group> from all events before the cut: spans ever, day and hour (the group's own tile)."""
-    border = horizon_start(cut_ms)
+    border, events = horizon_start(cut_ms), as_read(events, group)
     days = tiles(events.where(f.col("event_ms") < border), group, DAY_MS)
     hours = tiles(events.where((f.col("event_ms") >= border) & (f.col("event_ms") < cut_ms)), group, group.tile_ms)
     return rows_of(group, rolled_up(days, group), days, hours)
@@ -137,6 +144,13 @@ def dirty_keys(changed: DataFrame, new_days: DataFrame, group: FeatureGroup, sin
     found = late
     if cut_ms > since_ms:
         found = late.unionByName(new_days.where(f.col("tile_start") >= before).select(late.columns))
+    return found.groupBy(*keys_of(group)).agg(f.min("tile_start").alias("first"))
+
+
+def dirty_in(days: set[date], old: DataFrame, new_days: DataFrame, group: FeatureGroup) -> DataFrame:
+    """As :func:`dirty_keys`, where an event also changes what its neighbours are: all keys of the days, old and new."""
+    columns = [*keys_of(group), "tile_start"]
+    found = old.where(one_of("slice", map(str, days))).select(*columns).unionByName(new_days.select(*columns))
     return found.groupBy(*keys_of(group)).agg(f.min("tile_start").alias("first"))
 
 
@@ -183,10 +197,14 @@ def go_on(
     ``events`` are those of the dirty days and of all days since the horizon, ``days`` the dirty ones before it.
     """
     border, was = horizon_start(now.cut_ms), horizon_start(before.cut_ms)
-    old = lake.read(f"gold/{group.table}")
+    old, events = lake.read(f"gold/{group.table}"), as_read(events, group)
     of_days = on_days(events, days).where(f.col("event_ms") < border)
     new_days = tiles(of_days, group, DAY_MS).persist(StorageLevel.MEMORY_AND_DISK)
-    dirty = dirty_keys(changed, new_days, group, before.cut_ms, now.cut_ms).persist(StorageLevel.MEMORY_AND_DISK)
+    if group.sequential:
+        dirty = dirty_in(days, old, new_days, group)
+    else:
+        dirty = dirty_keys(changed, new_days, group, before.cut_ms, now.cut_ms)
+    dirty.persist(StorageLevel.MEMORY_AND_DISK)
     try:
         # On a day's border, and with nothing late, every dirty day is younger than all that ``ever`` holds.
         may_refold = was % DAY_MS != 0 or days != days_between(was, border)
@@ -238,12 +256,9 @@ def _kept(stack: ExitStack, frame: DataFrame) -> DataFrame:
     return frame
 
 
-def inputs(group: FeatureGroup) -> set[str]:
+def inputs(group: FeatureGroup) -> frozenset[str]:
     """The event's columns that the group reads."""
-    columns = {group.key, *group.where.columns(), *([group.by] if group.by else [])}
-    for aggregate in group.aggregates.values():
-        columns |= aggregate.of.columns() | aggregate.where.columns()
-    return columns
+    return group.inputs - {PREVIOUS_ITEM} | INPUTS if group.sequential else group.inputs
 
 
 if __name__ == "__main__":

@@ -106,6 +106,11 @@ def taken_by_speed(events: DataFrame, topic: str) -> DataFrame:
     return events.where((f.col("topic") == topic) & (f.col("event_ms") >= f.col("ingest_ms") - HORIZON_MS))
 
 
+def folded(events: DataFrame, group: FeatureGroup) -> DataFrame:
+    """Those that the stream folds into a group: in one about what follows what, late events take no part."""
+    return events.where(~f.col("late")) if group.sequential else events
+
+
 def compare(subject: str, speed: DataFrame, batch: DataFrame, contract: Contract) -> Compared:
     """Join both sides on the contract's key and count, for whole rows and for each other column.
 
@@ -233,7 +238,7 @@ def _group(
 ) -> Compared:
     since = _since(args, horizon_start(args.cut))
     said = comparable_tiles(stored(spark, spec, tables[group.table], group.contract()), since, args.cut)
-    recomputed = comparable_tiles(tiles(events, group, group.tile_ms), since, args.cut)
+    recomputed = comparable_tiles(tiles(folded(events, group), group, group.tile_ms), since, args.cut)
     return compare(group.table, said, recomputed, group.contract())
 
 

@@ -10,6 +10,7 @@
        |- 4a triggers        triggers.py   interval join: starts that nothing awaited followed, to the topic triggers
     5  deduplicate           dedup.py      first arrival of each event_id within 48 h
        |- 6  other tiles     features.py   groups by item: one chain and one writer for each key
+       |     what follows    previous.py   MATCH_RECOGNIZE by visitor: the item before, for groups that read it
        |- 7  closed sessions sessions.py   SESSION window on the watermark, one writer
     8  tiles                 features.py   OVER (visitor, tile): one step for each kind of tile of the visitor
     9  open session          sessions.py   OVER (visitor): previous event, start; OVER (visitor, start): the rest
@@ -25,7 +26,8 @@ from dataclasses import dataclass
 from pyflink.table import StatementSet, StreamTableEnvironment, Table
 
 from common.errors import ConfigError, run_main
-from common.features.groups import GROUPS
+from common.features.expressions import PREVIOUS_ITEM
+from common.features.groups import GROUPS, FeatureGroup
 from common.features.windows import DAY_MS, HORIZON_MS, MINUTE_MS, SECOND_MS, duration_ms
 from common.log import event, get, setup
 from common.sessions import SESSION_GAP_MS
@@ -41,6 +43,7 @@ from streaming.flink.sources import RawTopic, read_topic
 from streaming.history import EVENT_COLUMNS as HISTORY_COLUMNS
 from streaming.history import add_history
 from streaming.names import OUTPUTS, consumer_group, job_name, unit
+from streaming.previous import with_previous
 from streaming.sessions import EVENT_COLUMNS as SESSION_COLUMNS
 from streaming.sessions import add_open_sessions, closed_sessions
 from streaming.takeover import TakeOver
@@ -117,7 +120,7 @@ def compose(t_env: StreamTableEnvironment, raw: Table, args: Args) -> Steps:
     judged = admit(t_env, raw, args.gate, args.lateness_ms)
     events = admitted(t_env, judged)
     groups = list(GROUPS.values())
-    needed = {*event_columns(groups), *SESSION_COLUMNS, *HISTORY_COLUMNS, "late"}
+    needed = {*event_columns(groups), *SESSION_COLUMNS, *HISTORY_COLUMNS, "late"} - {PREVIOUS_ITEM}
     once = deduplicate(t_env, events, sorted(needed))
     by_key = chains(groups)
     chain = add_tiles(t_env, once, by_key.pop(VISITOR))
@@ -125,13 +128,20 @@ def compose(t_env: StreamTableEnvironment, raw: Table, args: Args) -> Steps:
         rejections=rejected(t_env, judged),
         events=events,
         once=once,
-        tiles={key: tiles(t_env, once, found) for key, found in by_key.items()},
+        tiles={key: tiles(t_env, _read_by(t_env, once, found, args.gap_ms), found) for key, found in by_key.items()},
         closed=closed_sessions(t_env, once, args.gap_ms),
         triggers=absences(t_env, events, args.rules, args.lateness_ms, args.take_over.kafka_ms)
         if args.watches
         else None,
         visitors=add_history(t_env, add_open_sessions(t_env, chain, args.gap_ms)),
     )
+
+
+def _read_by(t_env: StreamTableEnvironment, once: Table, groups: list[FeatureGroup], gap_ms: int) -> Table:
+    """The events as groups of one key read them."""
+    if not any(group.sequential for group in groups):
+        return once
+    return with_previous(t_env, once, event_columns(groups), gap_ms)
 
 
 def build(t_env: StreamTableEnvironment, args: Args) -> StatementSet:

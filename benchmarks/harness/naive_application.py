@@ -30,6 +30,7 @@ from pyflink.datastream.state import StateTtlConfig, ValueStateDescriptor
 from common.admission import Rejection, admit, policy_from_env
 from common.embedding import fold_in, history_entry, last_items, load_model, pack_history
 from common.features.groups import GROUPS, FeatureGroup
+from common.features.previous import TAKES_PART, with_previous
 from common.features.tiles import Tile, folds, merge
 from common.features.windows import DAY_MS, HORIZON_MS, MINUTE_MS, SECOND_MS
 from common.rules import first_broken
@@ -104,6 +105,27 @@ class KeepTiles(KeyedProcessFunction):
         tiles = self.tiles.value() or {}
         self.store.put(GROUPS[self.name].table, _count(GROUPS[self.name], tiles, value))
         self.tiles.update(tiles)
+
+
+class KeepPrevious(KeyedProcessFunction):
+    """Events with the item before them, once the watermark has passed them."""
+
+    def open(self, runtime_context: RuntimeContext) -> None:
+        self.waiting, self.last = _state(runtime_context, "waiting"), _state(runtime_context, "last")
+
+    def process_element(self, value: dict[str, Any], ctx: KeyedProcessFunction.Context) -> Any:
+        if TAKES_PART.evaluate(value) is True and value["event_ms"] >= value["ingest_ms"] - LATENESS_MS:
+            self.waiting.update([*(self.waiting.value() or []), value])
+            ctx.timer_service().register_event_time_timer(value["event_ms"])
+
+    def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Any:
+        waiting, last = self.waiting.value() or [], self.last.value()
+        due = [event for event in waiting if event["event_ms"] <= timestamp]
+        found = with_previous([*([last] if last else []), *due])
+        yield from found[1 if last else 0 :]
+        if found:
+            self.last.update(found[-1])
+        self.waiting.update([event for event in waiting if event["event_ms"] > timestamp])
 
 
 class KeepVisitor(KeyedProcessFunction):
@@ -222,7 +244,8 @@ def build(env: StreamExecutionEnvironment, given: argparse.Namespace) -> None:
     visitors = KeepVisitor(spec, given.suffix, given.models)
     events.key_by(_visitor).process(visitors, Types.INT()).print()
     for group in (group for group in GROUPS.values() if group.key != VISITOR):
-        keyed = events.filter(lambda row, name=group.name: folds(GROUPS[name], row)).key_by(
+        read = events.key_by(_visitor).process(KeepPrevious(), row) if group.sequential else events
+        keyed = read.filter(lambda row, name=group.name: folds(GROUPS[name], row)).key_by(
             lambda row, key=group.key: row[key]
         )
         keyed.process(KeepTiles(group.name, spec, given.suffix), Types.INT()).print()

@@ -16,6 +16,9 @@ from common.contracts.events import EVENT_WEIGHTS, EVENTS, MONEY
 
 Literal = str | int | float | bool | Decimal
 
+PREVIOUS_ITEM = "previous_item_id"
+"""A field that an event gets from the events around it (common/features/previous.py)."""
+
 _SQL_TYPES = {"string": "STRING", "long": "BIGINT", "double": "DOUBLE", "boolean": "BOOLEAN"}
 
 
@@ -458,6 +461,11 @@ class _Event:
     def weight(self) -> Mapped:
         """The declared weight of the event's type (common.contracts.events.EVENT_WEIGHTS)."""
         return Mapped(self.type, tuple(EVENT_WEIGHTS.items()), 0)
+
+    @property
+    def previous_item_id(self) -> Column:
+        """The item before it in the session (common.features.previous)."""
+        return Column(PREVIOUS_ITEM, STRING)
 
     def __getattr__(self, name: str) -> Column:
         if name.startswith("_"):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from common.contracts.core import EPOCH_MS, LONG, STRING, Contract, Field
 from common.features.algebra import ALWAYS, Aggregate, count, decayed, latest, total
-from common.features.expressions import Expr, event
+from common.features.expressions import PREVIOUS_ITEM, Expr, event
 from common.features.windows import HOUR_MS, duration_ms
 
 RESERVED = frozenset({"tile_start", "dim", "n", "span", "slice", "late"})
@@ -53,6 +53,11 @@ class FeatureGroup:
         for aggregate in self.aggregates.values():
             found |= aggregate.of.columns() | aggregate.where.columns()
         return frozenset(found)
+
+    @property
+    def sequential(self) -> bool:
+        """Whether it reads what an event gets from the events around it (common.features.previous)."""
+        return PREVIOUS_ITEM in self.inputs
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -177,6 +182,16 @@ item_activity = feature_group(
 )
 """What happens to one item. Key, tile and condition are those of popularity, so that the stream folds both at once."""
 
+covisits = feature_group(
+    "covisits",
+    key=PREVIOUS_ITEM,
+    by="item_id",
+    tile="1 hour",
+    where=(event.weight > 0) & (event.previous_item_id != event.item_id),
+    mass=decayed(event.weight, half_life="30 days"),
+)
+"""What is looked at after an item, within a session."""
+
 GROUPS: dict[str, FeatureGroup] = {
-    group.name: group for group in (activity, pulse, interest, popularity, item_activity)
+    group.name: group for group in (activity, pulse, interest, popularity, item_activity, covisits)
 }

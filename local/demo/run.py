@@ -13,7 +13,7 @@ import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -46,6 +46,7 @@ from local.simulator.shop import Shop
 from views.connect import ClusterSpec, connected, ensure_keyspace
 from views.pointer import read_pointer
 from views.scan import Digest, digest, scan
+from views.schema import Table
 from views.tables import BATCH, SPEED, tables_of
 
 KEY_ENV = "DOVETAIL_PSEUDONYM_KEY"
@@ -369,11 +370,21 @@ def _digests(spec: ClusterSpec, generation: str, cut_ms: int) -> dict[str, Diges
     names = sessions.view.columns
     end, closed = names.index("session_end"), names.index("closed")
     with connected(spec) as session:
-        found = {group.table: digest(session, tables[group.table]) for group in GROUPS.values()}
+        found = {}
+        for group in GROUPS.values():
+            table = tables[group.table]
+            # what follows what is known once the watermark has passed it
+            keep = _before(table, cut_ms) if group.sequential else None
+            found[table.view.name] = digest(session, table, where=keep)
         found["sessions"] = digest(
             session, sessions, where=lambda row: row[closed] and row[end] + SESSION_GAP_MS < cut_ms
         )
     return found
+
+
+def _before(table: Table, cut_ms: int) -> Callable[[tuple[Any, ...]], bool]:
+    start = table.view.columns.index("tile_start")
+    return lambda row: row[start] < cut_ms
 
 
 def _now_ms() -> int:

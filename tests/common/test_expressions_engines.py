@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from common.contracts.core import BOOLEAN, DOUBLE, LONG, STRING, Kind
+from common.contracts.core import BOOLEAN, DOUBLE, LONG, STRING, Field, Kind
 from common.contracts.events import EVENT_TYPES, EVENTS, MONEY
 from common.features.algebra import Aggregate, count, decayed, latest, maximum, minimum, total
-from common.features.expressions import Constant, Expr, Mapped, event
+from common.features.expressions import PREVIOUS_ITEM, Constant, Expr, Mapped, event
 from common.features.groups import GROUPS, FeatureGroup, feature_group
 from common.features.tiles import fold
 from common.features.windows import DAY_MS, HOUR_MS
@@ -25,6 +25,8 @@ from common.segments import RULES
 
 SEED = 20_261_121
 ROWS = 250
+ROWS_OF = EVENTS.with_fields("rows", Field(PREVIOUS_ITEM, STRING))
+"""Events with what groups may read besides."""
 EXPRESSIONS = 90
 START = 20_000 * DAY_MS
 
@@ -42,7 +44,7 @@ def make_rows(rng: random.Random) -> list[dict[str, Any]]:
     prices = ["0.0000", "0.0001", "0.5000", "12.1000", "999999999.9999", "1000000000.0000"]
     rows = []
     for i in range(ROWS):
-        row: dict[str, Any] = dict.fromkeys(EVENTS.names)
+        row: dict[str, Any] = dict.fromkeys(ROWS_OF.names)
         row |= {
             "event_id": f"e{i:04d}",
             "event_type": rng.choice(sorted(EVENT_TYPES)),
@@ -62,6 +64,7 @@ def make_rows(rng: random.Random) -> list[dict[str, Any]]:
             "ingest_ms": START + 3 * DAY_MS,
             "device": maybe(rng.choice(["phone", "desk"])),
             "country": maybe(rng.choice(["GB", "gb", "XQ", "United Kingdom"])),
+            PREVIOUS_ITEM: maybe(rng.choice(TEXTS[:8])),
         }
         rows.append(row)
     return rows
@@ -285,8 +288,8 @@ def test_spark_agrees(spark) -> None:
 
     from jobs.spark.schema import struct_type
 
-    rows = [tuple(row[name] for name in EVENTS.names) for row in ROW_SET]
-    events = spark.createDataFrame(rows, struct_type(EVENTS)).cache()
+    rows = [tuple(row[name] for name in ROWS_OF.names) for row in ROW_SET]
+    events = spark.createDataFrame(rows, struct_type(ROWS_OF)).cache()
 
     chosen = events.select("event_id", *(f.expr(e.spark()).alias(n) for n, e in EXPRESSION_SET.items()))
     found = {row["event_id"]: row.asDict() for row in chosen.collect()}
@@ -323,7 +326,7 @@ def test_flink_agrees(environment_python, tmp_path: Path) -> None:
     t_env = table_environment(Settings(parallelism=1, restart_attempts=0, checkpoint_interval_ms=None))
     files = {"connector": "filesystem", "format": "json"}
     t_env.execute_sql(
-        create_table(EVENTS, "events", {**files, "path": source.as_uri()}, extra=["`arrival` AS PROCTIME()"])
+        create_table(ROWS_OF, "events", {**files, "path": source.as_uri()}, extra=["`arrival` AS PROCTIME()"])
     )
     statements = t_env.create_statement_set()
 

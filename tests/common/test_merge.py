@@ -24,6 +24,7 @@ def events(count: int = 40) -> st.SearchStrategy[list[dict]]:
             "event_type": st.sampled_from(sorted(EVENT_TYPES)),
             "visitor_id": st.sampled_from(["v1", "v2"]),
             "item_id": st.sampled_from([None, "a", "b"]),
+            "previous_item_id": st.sampled_from([None, "a", "b"]),
             "category": st.sampled_from(["tech", "toys.wood"]),
             "price": st.none() | st.decimals("0", "999", places=4),
             "quantity": st.none() | st.integers(1, 1_000_000),

@@ -9,6 +9,7 @@ import pytest
 from common.blend import read_blend
 from common.embedding import load_model, unpack_recommendations
 from common.features.groups import GROUPS
+from common.features.previous import with_previous
 from common.features.tiles import batch_tiles
 from common.features.windows import DAY_MS
 from common.sessions import SESSION_GAP_MS, fold_session, sessionize
@@ -101,7 +102,7 @@ def test_sessions_equal_the_oracle(built, events):
 
 @pytest.mark.parametrize("name", sorted(GROUPS))
 def test_tiles_equal_the_oracle(built, events, name):
-    group = GROUPS[name]
+    group, events = GROUPS[name], with_previous(events)
     rows = defaultdict(list)
     for row in at_cut(built.lake.read(f"gold/{group.table}"), group, CUT_MS).collect():
         rows[row[group.key]].append({"dim": "", **row.asDict()})

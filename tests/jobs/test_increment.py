@@ -19,8 +19,8 @@ from jobs.spark.tables import Lake
 
 pytestmark = pytest.mark.spark
 
-GROUPS = {name: ALL_GROUPS[name] for name in ("activity", "interest")}
-"""One without decays and one with: the others are made of the same."""
+GROUPS = {name: ALL_GROUPS[name] for name in ("activity", "interest", "covisits")}
+"""One without decays, one with, and one where an event changes what its neighbours are: the others are made alike."""
 
 START_MS = 1_772_323_200_000
 """2026-03-01T00:00:00Z."""
@@ -45,6 +45,17 @@ def events(count: int, first_ms: int, last_ms: int, seed: int, late_ms: int = 0)
     return rows
 
 
+def in_a_row(count: int) -> list[dict]:
+    """Looks of one visitor at items of their own on the first day, ten minutes apart."""
+    row = events(1, START_MS, START_MS + DAY_MS, seed=5)[0]
+    row |= {"event_type": "view", "visitor_id": "looks", "price": None, "quantity": None, "order_id": None}
+    return [
+        row
+        | {"event_id": f"look{i}", "item_id": f"look{i}", "event_ms": START_MS + i * 10 * MINUTE_MS, "offset": i + 10}
+        for i in range(count)
+    ]
+
+
 def frame(spark, rows):
     schema = struct_type(BRONZE_EVENTS)
     return spark.createDataFrame([tuple(row[n] for n in BRONZE_EVENTS.names) for row in rows], schema)
@@ -65,7 +76,7 @@ def recomputed(lake: Lake, cut_ms: int) -> dict[str, list[str]]:
     return found
 
 
-MADE = ("gold/tiles_activity", "gold/tiles_interest", "gold/sessions", "gold/orders", "gold/rfm")
+MADE = (*(f"gold/{group.table}" for group in GROUPS.values()), "gold/sessions", "gold/orders", "gold/rfm")
 GOLD: tuple[tuple[Any, Any], ...] = (
     (features.main, features.Args),
     (sessionize.main, sessionize.Args),
@@ -91,7 +102,9 @@ def test_each_day_equals_a_recompute_also_where_runs_are_killed_after_each_commi
     lake = Lake(spark, str(tmp_path / "lake"))
     first, second = START_MS + 4 * DAY_MS, START_MS + 5 * DAY_MS
     # Four days of history, and a part of the fifth that waits for its cut.
-    lake.append("bronze/events", frame(spark, events(200, START_MS, first + 12 * HOUR_MS, seed=1)))
+    looks = in_a_row(3)
+    history = events(200, START_MS, first + 12 * HOUR_MS, seed=1)
+    lake.append("bronze/events", frame(spark, [*history, looks[0], looks[2]]))
     for main, args in CHAIN:
         main(spark, args(lake=lake.root, cut=first))
 
@@ -102,10 +115,11 @@ def test_each_day_equals_a_recompute_also_where_runs_are_killed_after_each_commi
         main(spark, args(lake=lake.root, cut=second))
     assert differing(lake, second) == []
 
-    # Some hours on: events within the horizon and from long ago, one that a record before its own replaces with
-    # another time, one that breaks a rule, and a visitor who is erased. Each job dies after each of its commits.
+    # Some hours on: events within the horizon and from long ago, one of them between two others, one that a record
+    # before its own replaces with another time, one that breaks a rule, and a visitor who is erased. Each job dies
+    # after each of its commits.
     third = second + 7 * HOUR_MS
-    late = events(9, START_MS, first, seed=3, late_ms=DAY_MS)
+    late = [*events(9, START_MS, first, seed=3, late_ms=DAY_MS), looks[1]]
     sooner = {**day[0], "event_ms": START_MS, "ingest_ms": START_MS, "category": "b", "offset": 1}
     sooner["event_date"] = datetime.fromtimestamp(START_MS // 1000, UTC).date()
     wrong = {**day[1], "price": Decimal(-1), "offset": 2}
@@ -128,8 +142,13 @@ def test_each_day_equals_a_recompute_also_where_runs_are_killed_after_each_commi
                     break
                 except Killed:
                     deaths += 1
-    assert deaths == 8, "cleanse, features (of two groups) and rfm commit twice, the others once"
+    assert deaths == 9, "cleanse and rfm commit twice, features once for each of three groups, the others once"
     assert differing(lake, third) == []
+    pairs = lake.read("gold/tiles_covisits").where("previous_item_id LIKE 'look%' AND span = 'ever'")
+    assert {(row["previous_item_id"], row["dim"]) for row in pairs.collect()} == {
+        ("look0", "look1"),
+        ("look1", "look2"),
+    }
 
     # Nothing is new, so nothing is written.
     versions = {table: lake.version(table) for table in MADE}

@@ -3,11 +3,13 @@
 from decimal import Decimal
 
 import pytest
+from pyspark.sql import functions as f
 
 from common.features.groups import GROUPS
 from common.features.tiles import fold
 from common.features.windows import HOUR_MS
-from jobs.parity import WHOLE_ROW, compare, passes, taken_by_speed
+from jobs.features import tiles
+from jobs.parity import WHOLE_ROW, compare, folded, passes, taken_by_speed
 from jobs.spark.schema import struct_type
 
 pytestmark = pytest.mark.spark
@@ -30,8 +32,8 @@ def rows(count: int = 12) -> list[dict]:
         for i in range(count)
     ]
     found = []
-    for key, tiles in sorted(fold(GROUP, events).items()):
-        for tile in tiles.values():
+    for key, of_key in sorted(fold(GROUP, events).items()):
+        for tile in of_key.values():
             values = dict(zip(GROUP.aggregates, tile.values, strict=True))
             values = {k: Decimal(v) if k in ("spend", "refunds") else v for k, v in values.items()}
             found.append({"visitor_id": key, "tile_start": tile.start, "n": tile.n, **values})
@@ -90,3 +92,16 @@ def test_events_of_imports_and_beyond_the_horizon_are_not_speeds_to_take(spark):
     data = [("events", START, START), ("import:x", START, START), ("events", START, START + 49 * HOUR_MS)]
     events = spark.createDataFrame(data, "topic string, event_ms long, ingest_ms long")
     assert taken_by_speed(events, "events").count() == 1
+
+
+def test_late_events_are_between_no_others(spark):
+    data = [
+        (f"e{i}", "view", "v", item, START + i, late) for i, (item, late) in enumerate([("a", 0), ("b", 1), ("c", 0)])
+    ]
+    events = spark.createDataFrame(
+        data, "event_id string, event_type string, visitor_id string, item_id string, event_ms long, late int"
+    ).withColumn("late", f.col("late") == 1)
+    group = GROUPS["covisits"]
+    found = tiles(folded(events, group), group, group.tile_ms).collect()
+    assert [(row["previous_item_id"], row["dim"], row["n"]) for row in found] == [("a", "c", 1)]
+    assert folded(events, GROUP).count() == 3

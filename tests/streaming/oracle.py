@@ -8,6 +8,7 @@ from cassandra.cluster import Session
 
 from common.embedding import history_entry, last_items, pack_history
 from common.features.groups import GROUPS, FeatureGroup
+from common.features.previous import with_previous
 from common.features.tiles import fold
 from common.sessions import sessions
 from tests.streaming.traffic import on_time
@@ -72,8 +73,10 @@ def expected_views(once: Sequence[Mapping[str, Any]], lateness_ms: int) -> dict[
 
     ``once`` are the distinct events within the horizon; those that are not late make the sessions.
     """
-    want = {group.table: tile_rows(group, once) for group in GROUPS.values()}
-    want["sessions"] = session_rows(on_time(once, lateness_ms))
+    in_time = on_time(once, lateness_ms)
+    paired = with_previous(in_time)
+    want = {group.table: tile_rows(group, paired if group.sequential else once) for group in GROUPS.values()}
+    want["sessions"] = session_rows(in_time)
     want["user_embedding"] = embedding_rows(once)
     return want
 

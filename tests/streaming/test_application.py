@@ -18,6 +18,7 @@ from common.admission import Event, Rejection, policy_from_env
 from common.contracts.events import BRONZE_EVENTS, REJECTIONS
 from common.contracts.triggers import TRIGGERS
 from common.features.groups import GROUPS
+from common.features.windows import DAY_MS
 from common.triggers import rules_with
 from streaming.admit import Gate
 from streaming.archive import insert_archive, insert_rejection_archive
@@ -217,3 +218,6 @@ def test_the_traffic_holds_what_the_oracles_are_tested_for(played: Played) -> No
     starts = sorted((row["visitor_id"], row["event_ms"]) for row in traffic.once)
     gaps = {b[1] - a[1] for a, b in pairwise(starts) if a[0] == b[0]}
     assert {GAP_MS, GAP_MS + 1} <= gaps, "a gap of exactly 30 minutes joins, one more millisecond parts"
+    assert 0 in gaps, "of two events of one instant the id says which was before"
+    pairs = [(a, b) for a, b in pairwise(starts) if a[0] == b[0] and b[1] - a[1] <= GAP_MS]
+    assert any(a[1] // DAY_MS < b[1] // DAY_MS for a, b in pairs), "midnight parts a pair"

@@ -66,12 +66,12 @@ def records(seed: int, count: int, *, partitions: int = 2, visitors: int = 40, l
     last: dict[int, int] = {}
     for i in range(count):
         visitor = rng.randrange(visitors)
-        sent = START_MS + 3 * 24 * HOUR_MS + i * step
+        sent = START_MS + 69 * HOUR_MS + i * step  # three hours on either side of midnight
         delay = _delay(rng, late)
-        # bursts and pauses: some gaps end up at the very length of a session's gap
+        # bursts and pauses: some gaps end up at the very length of a session's gap, or at nothing
         at = sent - delay
         if visitor in last and rng.random() < 0.05:
-            exact = last[visitor] + GAP_MS + rng.choice((0, 1))
+            exact = last[visitor] + rng.choice((0, GAP_MS, GAP_MS + 1))
             at = exact if exact <= sent else at
             delay = sent - at
         last[visitor] = max(at, last.get(visitor, at))

@@ -245,6 +245,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     add("--view-ttl", type=span, default=SPEED_TTL_S * SECOND_MS, help="lifetime of a speed row; 0: for ever")
     add("--state-ttl", type=span, default=8 * DAY_MS, help="lifetime of state; must exceed --view-ttl")
     add("--idle", type=span, default=30 * SECOND_MS, help="a partition silent for so long holds no session open")
+    add("--align", type=span, default=0, help="read no partition further ahead of the slowest than this; 0: no bound")
     add("--parallelism", type=int, default=None)
     add("--checkpoints", default=None, metavar="DIR")
     add("--checkpoint-interval", type=span, default=10 * SECOND_MS, help="0: no checkpoints")
@@ -289,6 +290,7 @@ def arguments(given: argparse.Namespace, generation: str, created_ms: int, take_
             group=given.group or consumer_group(name),
             start=given.start,
             bounded=given.bounded,
+            align_ms=given.align,
         ),
         gate=Gate(given.pseudonym_key_env, given.pseudonym_key_id, given.max_age),
         target=Target(

@@ -34,7 +34,7 @@ BEHIND_MS = HOUR_MS
 
 
 def stormy(seed: int, count: int) -> list[Record]:
-    """``count`` events and what else comes: 5 % twice, 1 % poison of every kind, wrong clocks, one hot visitor, a crowd.
+    """``count`` events and what else comes: 5 % twice, 1 % poison of every kind, wrong clocks, a hot visitor, a crowd.
 
     Out of order within the lateness, some late; a third partition stays empty and the second is an hour behind.
     """

@@ -56,7 +56,7 @@ def main() -> None:
         "%",
         "lower",
         "the same topic without poison",
-        "both drain into a real Cassandra at parallelism 2, the first failure ends the job, every view equals the oracle; "
+        "both drain into a real Cassandra at parallelism 2, a failure ends the job, every view equals the oracle; "
         f"median of {given.repetitions}",
         records={name: len(records) for name, records in topics.items()},
         records_per_second={name: round(rate) for name, rate in rates.items()},

@@ -40,7 +40,7 @@ from streaming.flink.running import refuse_twice
 from streaming.flink.sources import RawTopic, read_topic
 from streaming.history import EVENT_COLUMNS as HISTORY_COLUMNS
 from streaming.history import add_history
-from streaming.names import OUTPUTS, consumer_group, job_name, unit
+from streaming.names import OUTPUTS, consumer_group, job_name, overlap, unit
 from streaming.sessions import EVENT_COLUMNS as SESSION_COLUMNS
 from streaming.sessions import add_open_sessions, closed_sessions
 from streaming.takeover import TakeOver
@@ -343,7 +343,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = arguments(given, *known)
     t_env = table_environment(args.settings)
     if not given.explain:
-        refuse_twice(t_env, args.settings.job_name)
+        own = unit(generation, args.outputs)
+        refuse_twice(t_env, args.settings.job_name, lambda job: overlap(given.keyspace, job, own))
     statements = build(t_env, args)
     if given.explain:
         print(statements.explain())

@@ -129,7 +129,7 @@ class Shop:
             time.sleep(pause_s)
 
     def ask(self, visitor: int) -> dict[str, Any] | None:
-        """What serving knows of a visitor's last 24 hours; None where it does not answer, or says that it lacks part."""
+        """What serving knows of a visitor's last 24 hours; None where it does not answer or lacks a part."""
         try:
             answer = httpx.get(f"{self.url}/v1/users/u{visitor}/profile", timeout=5)
         except httpx.TransportError:

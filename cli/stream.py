@@ -167,7 +167,10 @@ def start(
     chosen = (*overrides, *some, f"run.generation={parts_of(name)[0]}", f"run.start={begin}")
     if _submit(env, chosen) != 0:
         raise ServerUnavailable("`flink run` failed; its own words are above")
-    rest.wait_running(alive(rest, loaded)[name], 180)
+    job = alive(rest, loaded).get(name)
+    if job is None:
+        raise ServerUnavailable(f"the job of {name} ended at once: see the JobManager's page, {rest.url}")
+    rest.wait_running(job, 180)
 
 
 def states(loaded: Config, generation: str) -> Path:

@@ -32,6 +32,15 @@ def unit_of(keyspace: str, job: str) -> str | None:
     return job.removeprefix(_prefix(keyspace)) if job.startswith(_prefix(keyspace)) else None
 
 
+def overlap(keyspace: str, job: str, unit: str) -> bool:
+    """Whether a job of this name writes anything that the application of this name would write, too."""
+    other = unit_of(keyspace, job)
+    if other is None:
+        return False
+    (generation, outputs), (own, wanted) = parts_of(other), parts_of(unit)
+    return generation == own and not set(outputs).isdisjoint(wanted)
+
+
 def consumer_group(unit: str) -> str:
     """The consumer group whose committed offsets say how far an application has written."""
     return f"dovetail-speed-{unit}"

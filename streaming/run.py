@@ -42,7 +42,7 @@ from streaming.flink.running import refuse_twice
 from streaming.flink.sources import RawTopic, read_topic
 from streaming.history import EVENT_COLUMNS as HISTORY_COLUMNS
 from streaming.history import add_history
-from streaming.names import OUTPUTS, consumer_group, job_name, unit
+from streaming.names import OUTPUTS, consumer_group, job_name, overlap, unit
 from streaming.previous import with_previous
 from streaming.sessions import EVENT_COLUMNS as SESSION_COLUMNS
 from streaming.sessions import add_open_sessions, closed_sessions
@@ -255,6 +255,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     add("--view-ttl", type=span, default=SPEED_TTL_S * SECOND_MS, help="lifetime of a speed row; 0: for ever")
     add("--state-ttl", type=span, default=8 * DAY_MS, help="lifetime of state; must exceed --view-ttl")
     add("--idle", type=span, default=30 * SECOND_MS, help="a partition silent for so long holds no session open")
+    add("--align", type=span, default=0, help="read no partition further ahead of the slowest than this; 0: no bound")
     add("--parallelism", type=int, default=None)
     add("--checkpoints", default=None, metavar="DIR")
     add("--checkpoint-interval", type=span, default=10 * SECOND_MS, help="0: no checkpoints")
@@ -299,6 +300,7 @@ def arguments(given: argparse.Namespace, generation: str, created_ms: int, take_
             group=given.group or consumer_group(name),
             start=given.start,
             bounded=given.bounded,
+            align_ms=given.align,
         ),
         gate=Gate(given.pseudonym_key_env, given.pseudonym_key_id, given.max_age),
         target=Target(
@@ -351,7 +353,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = arguments(given, *known)
     t_env = table_environment(args.settings)
     if not given.explain:
-        refuse_twice(t_env, args.settings.job_name)
+        own = unit(generation, args.outputs)
+        refuse_twice(t_env, args.settings.job_name, lambda job: overlap(given.keyspace, job, own))
     statements = build(t_env, args)
     if given.explain:
         print(statements.explain())

@@ -2,7 +2,7 @@
 
 import json
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from pyflink.table import StreamTableEnvironment
 
@@ -12,23 +12,25 @@ from streaming.names import OVER
 TIMEOUT_S = 10.0
 
 
-def refuse_twice(t_env: StreamTableEnvironment, name: str) -> None:
-    """Raise ConcurrentRun where a job of that name runs on the cluster already.
+def refuse_twice(t_env: StreamTableEnvironment, name: str, same: Callable[[str], bool]) -> None:
+    """Raise ConcurrentRun where a job runs on the cluster already whose name says that it is the ``same``.
 
     Both would write the same rows with the same timestamps, so no view would be wrong; but every rejection would
     come twice, and the work would be done twice.
     """
     config = t_env.get_config()
-    job = running({key: config.get(key, "") for key in ("execution.target", "rest.address", "rest.port")}, name)
-    if job is not None:
+    found = running({key: config.get(key, "") for key in ("execution.target", "rest.address", "rest.port")}, same)
+    if found is not None:
+        job, called = found
+        what = name if called == name else f"{called}, which writes what {name} would,"
         raise ConcurrentRun(
-            f"{name} runs already, as job {job}, and was not started again: stop that one first (dovetail stream stop) "
+            f"{what} runs already, as job {job}, and was not started again: stop that one first (dovetail stream stop) "
             "or start a new generation (--generation new)"
         )
 
 
-def running(settings: Mapping[str, str], name: str) -> str | None:
-    """The id of a job of that name on the cluster that the settings name; None where there is none, or no cluster."""
+def running(settings: Mapping[str, str], same: Callable[[str], bool]) -> tuple[str, str] | None:
+    """Id and name of such a job on the cluster that the settings name; None where there is none, or no cluster."""
     if settings.get("execution.target") != "remote":
         return None
     url = f"http://{settings['rest.address']}:{settings['rest.port']}/jobs/overview"
@@ -38,6 +40,6 @@ def running(settings: Mapping[str, str], name: str) -> str | None:
     except OSError as error:
         raise ServerUnavailable(f"Flink at {url} does not answer: start it, or correct --jobmanager") from error
     return next(
-        (job["jid"] for job in jobs if job["name"] == name and job["state"] not in OVER),
+        ((job["jid"], job["name"]) for job in jobs if same(job["name"]) and job["state"] not in OVER),
         None,
     )

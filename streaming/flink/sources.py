@@ -28,6 +28,8 @@ class RawTopic:
     group: str
     start: str = "earliest"
     bounded: bool = False
+    align_ms: int = 0
+    """A partition whose watermark is further ahead of the slowest one is not read until that follows; 0: all are."""
 
     def options(self) -> dict[str, str]:
         """The connector's options; raises ConfigError for an unknown ``start``."""
@@ -44,6 +46,12 @@ class RawTopic:
             "format": "raw",
             **_startup(self.start),
         }
+        if self.align_ms:
+            options |= {
+                "scan.watermark.alignment.group": self.topic,
+                "scan.watermark.alignment.max-drift": f"{self.align_ms} ms",
+                "scan.watermark.alignment.update-interval": "500 ms",
+            }
         if self.bounded:
             options["scan.bounded.mode"] = "latest-offset"
         return options

@@ -26,12 +26,15 @@ LONG = os.environ.get("DOVETAIL_FAULTS") == "long"
 PARTITIONS = 3
 IDLE = PARTITIONS - 1
 """A partition that never gets a record."""
+CROWD = 100_000 if LONG else 500
+"""Visitors whose only sessions close in one second."""
+
 BEHIND_MS = HOUR_MS
 """How far partition 1 lies behind partition 0, in all its timestamps."""
 
 
 def stormy(seed: int, count: int) -> list[Record]:
-    """``count`` events and what else comes: 5 % twice, 1 % poison of every kind, wrong clocks, one hot visitor.
+    """``count`` events and what else comes: 5 % twice, 1 % poison of every kind, wrong clocks, a hot visitor, a crowd.
 
     Out of order within the lateness, some late; a third partition stays empty and the second is an hour behind.
     """
@@ -50,6 +53,11 @@ def stormy(seed: int, count: int) -> list[Record]:
     for number in range(max(12, count // 500)):
         at = times[rng.randrange(len(times))]
         rows.append(Record(number % IDLE, _wrong(rng, seed, number, at), at, None))
+    # a crowd that all leaves in the same second
+    for number in range(CROWD):
+        body = {"event_id": f"crowd{seed}-{number}", "event_type": "search", "query": "x", "event_ms": times[-1]}
+        raw = json.dumps({**body, "anonymous_id": f"crowd{number}"}).encode()
+        rows.append(Record(number % IDLE, raw, times[-1], f"crowd{number}".encode()))
     if LONG:
         rows += [Record(0, b'{"referrer": "' + b"x" * (10 << 20) + b'"}', times[len(times) // 2], None)] * 2
     rows.sort(key=lambda row: row.kafka_ms)

@@ -1,6 +1,7 @@
 """The application by ``flink run`` on a real cluster, with real Kafka and Cassandra, through faults and a replay."""
 
 import json
+import re
 import time
 import uuid
 from collections import Counter
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from cassandra.cluster import Session
 from confluent_kafka import Consumer, Producer, TopicPartition
@@ -17,10 +19,13 @@ from common.admission import Rejection, policy_from_env, read_rejection, replay
 from common.bundle import build
 from common.contracts.triggers import TRIGGERS
 from common.triggers import RULES
-from local.flink import FlinkCluster
+from local.flink import METRICS_PORTS, FlinkCluster
 from local.kafka import create_topic
 from local.paths import project_root
+from local.ports import is_open
+from streaming.flink.metrics import COUNTS
 from streaming.flink.patience import patiently
+from streaming.names import job_name
 from streaming.run import LATENESS_MS
 from tests.platform.storm import LONG
 from tests.streaming.absent import fired
@@ -147,7 +152,7 @@ def played(kafka, cassandra, flink_cluster, spec, pseudonym_key, tmp_path_factor
     job = submit(
         generation,
         *("--archive", str(folder / "archive"), "--rejected-topic", rejected, "--fault", fault),
-        *("--triggers-topic", triggers),
+        *("--triggers-topic", triggers, "--align", "30 minutes"),
     )
     flink_cluster.rest.wait_running(job, 120)
     until(lambda: len(list(faults.iterdir())) == RAISES, 180, f"{RAISES} raises", flink_cluster)
@@ -176,6 +181,7 @@ def played(kafka, cassandra, flink_cluster, spec, pseudonym_key, tmp_path_factor
     flink_cluster.rest.wait_running(job, 120)
     flink_cluster.rest.wait_checkpoint(job)
     flink_cluster.rest.wait_checkpoint(job)
+    run.notes["metrics"] = metrics_of(job_name(spec.keyspace, generation.name))
     run.restarts, run.raised = flink_cluster.rest.restarts(job), len(list(faults.iterdir()))
     flink_cluster.rest.cancel(job)
     disconnect(session)
@@ -243,6 +249,30 @@ def test_a_replay_by_two_applications_with_half_the_outputs_gives_the_same_bytes
             assert first == second and first.rows > 50, name
     finally:
         disconnect(session)
+
+
+def test_what_the_documents_call_metrics_is_there_for_prometheus(played: Run) -> None:
+    task, operator = "flink_taskmanager_job_task_", "flink_taskmanager_job_task_operator_"
+    named = {
+        *(f"{operator}{name}" for name in ("pendingRecords", "currentOutputWatermark", "unknown_items")),
+        *(f"{operator}gate_{name}" for name in ("admitted", "rejected", "late")),
+        *(f"{operator}writer_{name}" for name in (*COUNTS, "p99_ms")),
+        *(f"{task}{name}" for name in ("backPressuredTimeMsPerSecond", "busyTimeMsPerSecond")),
+        *(f"flink_jobmanager_job_{name}" for name in ("lastCheckpointSize", "numberOfFailedCheckpoints")),
+    }
+    assert named - played.notes["metrics"] == set()
+
+
+def metrics_of(job: str) -> set[str]:
+    """The names of a job's metrics, on whichever of the ports its processes serve them."""
+    first, last = map(int, METRICS_PORTS.split("-"))
+    label = f'job_name="{re.sub(r"[^a-zA-Z0-9:_]", "_", job)}"'
+    found: set[str] = set()
+    for port in range(first, last + 1):
+        if is_open(port):
+            lines = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=30).text.splitlines()
+            found |= {line.partition("{")[0] for line in lines if label in line}
+    return found
 
 
 def closed_before(table: Table, ms: int) -> Callable[[tuple[Any, ...]], bool]:

@@ -129,12 +129,15 @@ class Shop:
             time.sleep(pause_s)
 
     def ask(self, visitor: int) -> dict[str, Any] | None:
-        """What serving knows of a visitor's last 24 hours; None where it does not answer."""
+        """What serving knows of a visitor's last 24 hours; None where it does not answer or lacks a part."""
         try:
             answer = httpx.get(f"{self.url}/v1/users/u{visitor}/profile", timeout=5)
         except httpx.TransportError:
             return None
-        return answer.json()["features"]["24 hours"] if answer.status_code == 200 else None
+        if answer.status_code != 200 or answer.json()["missing"]:
+            return None
+        found: dict[str, Any] = answer.json()["features"]["24 hours"]
+        return found
 
 
 def totals(group: FeatureGroup, events: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, int]]:

@@ -55,13 +55,16 @@ class Expected:
     """The first copy of each event that lies within the horizon and meets the row rules."""
 
 
-def records(seed: int, count: int, *, partitions: int = 2, visitors: int = 40, late: float = 0.02) -> list[Record]:
+def records(
+    seed: int, count: int, *, partitions: int = 2, visitors: int = 40, late: float = 0.02, span_ms: int = 6 * HOUR_MS
+) -> list[Record]:
     """``count`` events out of order within the lateness, some late, some beyond the horizon, 5 % duplicates, poison.
 
-    Kafka timestamps never decrease within a partition; an event's copies share its partition, as with keyed producers.
+    They come evenly over ``span_ms``. Kafka timestamps never decrease within a partition; an event's copies share its
+    partition, as with keyed producers.
     """
     rng = random.Random(seed)
-    step = 6 * HOUR_MS // max(count, 1)
+    step = span_ms // max(count, 1)
     queued: list[tuple[int, int, Record]] = []
     last: dict[int, int] = {}
     for i in range(count):

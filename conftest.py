@@ -10,6 +10,10 @@ import pytest
 TIMEOUTS = {"platform": 600, "flink": 300, "spark": 300}
 PURE_TIMEOUT = 120
 
+# Where two processes share the tests (-n 2 --dist loadgroup), those that need the same engine stay together: it starts
+# once. The first fixture that a test needs decides; the groups come out about as long as each other.
+GROUPS = {"_spark_session": "spark", "flink_cluster": "platform", "kafka": "platform", "cassandra": "cassandra"}
+
 NO_SKIP = "DOVETAIL_NO_SKIP"
 
 R = TypeVar("R", pytest.TestReport, pytest.CollectReport)
@@ -18,12 +22,17 @@ R = TypeVar("R", pytest.TestReport, pytest.CollectReport)
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        kinds = [kind for kind in TIMEOUTS if item.get_closest_marker(kind)]
         if item.get_closest_marker("timeout") is None:
-            item.add_marker(pytest.mark.timeout(max((TIMEOUTS[kind] for kind in kinds), default=PURE_TIMEOUT)))
-        # Where two processes share the tests (-n 2 --dist loadgroup), those of an engine stay together: it starts once.
-        if kinds and item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(kinds[-1]))
+            limits = [limit for kind, limit in TIMEOUTS.items() if item.get_closest_marker(kind)]
+            item.add_marker(pytest.mark.timeout(max(limits, default=PURE_TIMEOUT)))
+        if item.get_closest_marker("xdist_group") is None and (group := _group(item)):
+            item.add_marker(pytest.mark.xdist_group(group))
+
+
+def _group(item: pytest.Item) -> str | None:
+    needed = getattr(item, "fixturenames", ())
+    found = next((group for fixture, group in GROUPS.items() if fixture in needed), None)
+    return found or ("flink" if item.get_closest_marker("flink") else None)
 
 
 def _refuse_skip(report: R) -> R:

@@ -85,7 +85,7 @@ def local_session(
         **DEFAULTS,
         **LOCAL,
         "spark.driver.memory": memory,
-        "spark.driver.extraJavaOptions": " ".join((*_SHORT_LIVED, *(_logging_to(log) if log else ()))),
+        "spark.driver.extraJavaOptions": " ".join((*SHORT_LIVED, *(_logging_to(log) if log else ()))),
         "spark.driver.extraClassPath": ":".join(str(p.resolve()) for p in delta_jars(jars)),
         **(settings or {}),
     }
@@ -96,13 +96,14 @@ def local_session(
     return spark
 
 
-_SHORT_LIVED = (
+SHORT_LIVED = (
     "-XX:+UseSerialGC",
     # A short session runs most of its code once: compiling it well costs more than it brings on two cores.
     "-XX:TieredStopAtLevel=1",
     # The cheap compiler's own limit is 48 MB; a chain of jobs fills it, and then nothing more is compiled.
     "-XX:ReservedCodeCacheSize=256m",
 )
+"""What makes Java start lightly, for little data."""
 
 
 def _logging_to(log: Path) -> tuple[str, ...]:

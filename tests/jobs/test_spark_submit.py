@@ -11,6 +11,7 @@ from common import config, submit
 from common.bundle import build
 from common.contracts.events import BRONZE_EVENTS
 from jobs.chain import STEPS
+from jobs.spark.session import SHORT_LIVED
 from local.jars import fetch
 from local.paths import project_root
 from tests.jobs.small_shop import CUT_MS, write
@@ -18,7 +19,13 @@ from views.connect import connect, disconnect
 from views.pointer import read_pointer
 from views.versions import Generations
 
-pytestmark = [pytest.mark.platform, pytest.mark.spark, pytest.mark.timeout(1800)]
+# A Spark of its own each time, so beside the tests that share one; Cassandra is shared with the other servers' tests.
+pytestmark = [
+    pytest.mark.platform,
+    pytest.mark.spark,
+    pytest.mark.timeout(1800),
+    pytest.mark.xdist_group("platform"),
+]
 
 CUT = "2026-03-01T02:00:00Z"
 JOB_LIMIT_S = 600
@@ -28,8 +35,9 @@ KAFKA_MS = CUT_MS - 7_200_000
 class Submitter:
     """Renders a job's line for the environment ``local`` and runs it in a folder of its own."""
 
-    def __init__(self, folder: Path, cassandra: str, keyspace: str) -> None:
+    def __init__(self, folder: Path, archive: Path, cassandra: str, keyspace: str) -> None:
         self.folder = folder
+        self.archive = archive
         self.overrides = [
             f"lake.root={folder}/lake",
             f"lake.archive={folder}/archive",
@@ -38,16 +46,24 @@ class Submitter:
             f"cassandra.keyspace={keyspace}",
         ]
 
+    def command(self, job: str, *overrides: str) -> list[str]:
+        """The job's line, with absolute paths of what the checkout has."""
+        java = f"spark.settings.spark.driver.extraJavaOptions={self._java(job)}"
+        settings = config.load("local", job, [*self.overrides, java, *overrides])
+        return [self._absolute(word) for word in submit.render(settings, job, project_root()).argv]
+
     def run(self, job: str, *overrides: str) -> subprocess.CompletedProcess[str]:
         """The finished process of one submission."""
-        settings = config.load("local", job, [*self.overrides, *overrides])
-        command = submit.render(settings, job, project_root())
         # Outside the checkout: what is not in the bundle can't be imported by luck.
-        argv = [str(project_root() / w) if w == f"jobs/{job}.py" else w for w in command.argv]
-        argv = [self._absolute(w) for w in argv]
         environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "SPARK_HOME")}
         return subprocess.run(
-            argv, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=JOB_LIMIT_S, check=False
+            self.command(job, *overrides),
+            cwd=self.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=JOB_LIMIT_S,
+            check=False,
         )
 
     def result(self, job: str, *overrides: str) -> dict:
@@ -58,17 +74,33 @@ class Submitter:
         assert (result["job"], result["outcome"]) == (job, "ok")
         return result["counts"]
 
+    def _java(self, job: str) -> str:
+        """Java's options: most of a submission is its start, so the classes an import has loaded serve those after."""
+        if self.archive.exists():
+            return " ".join((*SHORT_LIVED, f"-XX:SharedArchiveFile={self.archive}"))
+        if job == "import_events":
+            # what it says about classes it can't archive would come after the run's own line
+            return " ".join((*SHORT_LIVED, f"-XX:ArchiveClassesAtExit={self.archive}", "-Xlog:disable"))
+        return " ".join(SHORT_LIVED)
+
     @staticmethod
     def _absolute(word: str) -> str:
-        parts = [str(project_root() / p) if p.startswith(("build/jars/", "dist/")) else p for p in word.split(",")]
+        ours = ("build/jars/", "dist/", "jobs/")
+        parts = [str(project_root() / p) if p.startswith(ours) else p for p in word.split(",")]
         return ",".join(parts)
 
 
+@pytest.fixture(scope="module")
+def class_archive(tmp_path_factory) -> Path:
+    """Where an import leaves the classes that Java has loaded."""
+    return tmp_path_factory.mktemp("classes") / "spark.jsa"
+
+
 @pytest.fixture
-def submitter(environment_python, pseudonym_key, cluster_spec, tmp_path):
+def submitter(environment_python, pseudonym_key, cluster_spec, class_archive, tmp_path):
     fetch("delta")
     build(project_root(), project_root() / "dist" / "dovetail.zip")
-    return Submitter(tmp_path, cluster_spec.address, cluster_spec.keyspace)
+    return Submitter(tmp_path, class_archive, cluster_spec.address, cluster_spec.keyspace)
 
 
 def archived(folder: Path) -> int:
@@ -81,24 +113,6 @@ def archived(folder: Path) -> int:
     target.mkdir(parents=True)
     (target / "part-0").write_text(json.dumps(row) + "\n", encoding="utf-8")
     return 1
-
-
-def test_what_is_submitted_wins_over_the_session_s_own_settings(submitter, tmp_path):
-    shown = ("spark.sql.shuffle.partitions", "spark.driver.host", "spark.sql.session.timeZone", "spark.ui.enabled")
-    program = tmp_path / "show.py"
-    program.write_text(
-        "from jobs.spark.session import create_session\n"
-        "spark = create_session('show')\n"
-        f"print(*(spark.conf.get(key) for key in {shown}))\n"
-        "spark.stop()\n"
-    )
-    command = submit.render(config.load("local", "rfm", submitter.overrides), "rfm", project_root()).argv
-    given = ["--conf", "spark.sql.shuffle.partitions=7", "--conf", "spark.driver.host=localhost"]
-    words = [submitter._absolute(word) for word in command[: command.index("jobs/rfm.py")]]
-    done = subprocess.run(
-        [*words, *given, str(program)], cwd=tmp_path, capture_output=True, text=True, timeout=JOB_LIMIT_S, check=False
-    )
-    assert done.stdout.strip().splitlines()[-1:] == ["7 localhost UTC false"], done.stderr[-3000:]
 
 
 def test_each_job_runs_by_its_own_line(submitter, cluster_spec, tmp_path):
@@ -126,6 +140,24 @@ def test_each_job_runs_by_its_own_line(submitter, cluster_spec, tmp_path):
     assert counts["train_als"]["fold_in_difference"] < 1e-5
     assert counts["publish"]["rows"]["profile"] > 0
     assert pointer is not None and pointer.live == counts["publish"]["version"]
+
+
+def test_what_is_submitted_wins_over_the_session_s_own_settings(submitter, tmp_path):
+    shown = ("spark.sql.shuffle.partitions", "spark.driver.host", "spark.sql.session.timeZone", "spark.ui.enabled")
+    program = tmp_path / "show.py"
+    program.write_text(
+        "from jobs.spark.session import create_session\n"
+        "spark = create_session('show')\n"
+        f"print(*(spark.conf.get(key) for key in {shown}))\n"
+        "spark.stop()\n"
+    )
+    words = submitter.command("rfm")
+    words = words[: words.index(str(project_root() / "jobs" / "rfm.py"))]
+    given = ["--conf", "spark.sql.shuffle.partitions=7", "--conf", "spark.driver.host=localhost"]
+    done = subprocess.run(
+        [*words, *given, str(program)], cwd=tmp_path, capture_output=True, text=True, timeout=JOB_LIMIT_S, check=False
+    )
+    assert done.stdout.strip().splitlines()[-1:] == ["7 localhost UTC false"], done.stderr[-3000:]
 
 
 def test_a_user_error_is_one_line_and_exit_code_two(submitter):

@@ -43,6 +43,9 @@ OF_VISITORS: tuple[FeatureGroup, ...] = tuple(g for g in GROUPS.values() if g.ke
 
 SPANS = {"ever": 0, "day": 1, "hour": 2}
 SEGMENT_TOP = 100
+FOLLOWERS = 50
+"""Items turned to next that are published of an item's days before the horizon: a read is of one partition."""
+
 WRITE_ROWS = 1_024
 
 
@@ -160,6 +163,14 @@ def popularity(tiles: DataFrame) -> DataFrame:
     return conform(tiles.where(f.col("span") != "day"), GROUPS["popularity"].contract(), "gold/tiles_popularity")
 
 
+def covisits(tiles: DataFrame) -> DataFrame:
+    """Rows of the covisits view: tiles since the horizon, and at EVER the :data:`FOLLOWERS` strongest of each item."""
+    strongest = Window.partitionBy("span", "previous_item_id").orderBy(f.col("mass").desc(), "dim")
+    ever = tiles.where("span = 'ever' AND mass > 0").withColumn("_place", f.row_number().over(strongest))
+    kept = ever.where(f.col("_place") <= FOLLOWERS).drop("_place").unionByName(tiles.where("span = 'hour'"))
+    return conform(kept, GROUPS["covisits"].contract(), "gold/tiles_covisits")
+
+
 def segment_lists(
     weighed: DataFrame, segments: DataFrame, centroids: DataFrame, model: ItemFactors, since_ms: int
 ) -> DataFrame:
@@ -225,10 +236,11 @@ def main(spark: SparkSession, args: Args) -> dict[str, Any]:
     model = load_model(folder)
     shared = spark.sparkContext.broadcast(model)
     weighed = item_events(events_before(lake, args.cut), args.cut)
-    segments, popular = of_this_cut(lake, "gold/segments", args.cut), GROUPS["popularity"]
+    segments = of_this_cut(lake, "gold/segments", args.cut)
+    tiles = {g.name: at_cut(lake.read(f"gold/{g.table}"), g, args.cut) for g in GROUPS.values()}
     frames = {
         "profile": profiles(
-            {g.name: at_cut(lake.read(f"gold/{g.table}"), g, args.cut) for g in OF_VISITORS},
+            tiles,
             weighed,
             of_this_cut(lake, "gold/rfm", args.cut),
             segments,
@@ -238,7 +250,8 @@ def main(spark: SparkSession, args: Args) -> dict[str, Any]:
             args.cut,
         ),
         "items": conform(lake.read("gold/items"), ITEM_VIEW, "gold/items"),
-        "popularity": popularity(at_cut(lake.read(f"gold/{popular.table}"), popular, args.cut)),
+        "popularity": popularity(tiles["popularity"]),
+        "covisits": covisits(tiles["covisits"]),
         "segments": segment_lists(
             weighed, segments, lake.read("gold/centroids"), model, args.cut - args.segment_days * DAY_MS
         ),

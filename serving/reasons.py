@@ -25,7 +25,7 @@ MAX_REASONS = 2
 
 
 class Reason(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One reason: ``kind`` is acted, known, listed, interest, trending, segment or catalogue."""
+    """One reason: ``kind`` is acted, known, listed, next, interest, trending, segment or catalogue."""
 
     kind: str
     text: str

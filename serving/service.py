@@ -2,8 +2,8 @@
 
 import json
 import uuid
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -28,6 +28,7 @@ from serving.answers import (
     SessionRow,
 )
 from serving.catalogue import Catalogue
+from serving.following import merge_following, rank_near
 from serving.live import STORE_ERRORS, Live, LiveViews
 from serving.metrics import Metrics
 from serving.popularity import PopularityRefresher
@@ -40,9 +41,13 @@ from serving.stores import (
     FOR_LIST,
     FOR_PROFILE,
     FOR_SEGMENTS,
+    ITEM,
+    NEXT_BATCH,
+    NEXT_SPEED,
     PROFILE,
     PULSE,
     SESSIONS,
+    ItemRows,
     VisitorReads,
     VisitorRows,
 )
@@ -53,11 +58,13 @@ from serving.visitor import (
     feature_windows,
     held_rules,
     merge_visitor,
+    newest_tile_ms,
     now_ms,
     rfm_now,
     session_path,
 )
-from views.errors import ViewMissing
+
+Rows = TypeVar("Rows", ItemRows, VisitorRows)
 
 
 class UnknownVisitor(Exception):
@@ -153,35 +160,38 @@ class Service:
         )
 
     async def similar(self, item_id: str, n: int) -> ItemList:
-        """Items like one: the batch layer's list, else the nearest by the model's factors.
+        """Items like one, by the batch layer's list or else the model's factors, and items turned to next after it.
 
         Raises UnknownItem where neither the view nor the model knows the item.
         """
-        live, row, missing = await self._item(item_id)
-        catalogue = live.catalogue
+        live, rows = await self._item(item_id)
+        catalogue, row, at = live.catalogue, rows.item, now_ms()
         index = catalogue.model.index.get(item_id) if catalogue else None
         if row is None and index is None:
             raise UnknownItem
-        why = [Reason("acted", "Similar to what you look at", 1.0, item_id=item_id)]
         sources: list[str] = []
         items: list[Item] = []
+        alike = (np.empty(0, np.int32), np.empty(0, np.float32))
         if catalogue is not None and row is not None and row.similar and row.model_version == catalogue.version:
-            indexes, scores = unpack_recommendations(row.similar)
-            items = [_bare(catalogue, int(i), float(s), why) for i, s in zip(indexes[:n], scores[:n], strict=True)]
-            sources = ["batch.items"]
+            alike, sources = unpack_recommendations(row.similar), [ITEM]
         elif catalogue is not None and index is not None:
             cosine = catalogue.model.unit @ catalogue.model.unit[index]
             cosine[index] = -np.inf
-            best = np.argsort(-cosine, kind="stable")[:n]
-            items = [_bare(catalogue, int(i), float(cosine[i]), why) for i in best if np.isfinite(cosine[i])]
-            sources = ["batch.model"]
+            best = np.argsort(-cosine, kind="stable")[:n].astype(np.int32)
+            alike, sources = (best, cosine[best]), ["batch.model"]
+        if catalogue is not None:
+            near = rank_near(catalogue, item_id, alike, merge_following(rows, live, at), n)
+            items = [_bare(catalogue, one.index, one.score, one.reasons) for one in near]
+        sources += [name for name, found in ((NEXT_BATCH, rows.next_batch), (NEXT_SPEED, rows.next_speed)) if found]
         one: Item | None = None
         if catalogue is not None and index is not None:
             one = _bare(catalogue, index, 1.0, [])
         elif row is not None:
             price = None if row.price is None else float(row.price)
             one = Item(item_id=item_id, title=row.title, category=row.category, price=price, score=1.0, reasons=[])
-        return ItemList(**self._basis(live, sources, missing, None), items=items, item=one)
+        return ItemList(
+            **self._basis(live, sources, rows.missing, newest_tile_ms(rows.next_speed, at)), items=items, item=one
+        )
 
     def trending(self, n: int) -> ItemList:
         """What is popular now, as of the last refresh."""
@@ -190,32 +200,28 @@ class Service:
         return ItemList(**self._basis(live, ["popularity"] if items else [], (), None), items=items)
 
     async def _rows(self, kind: str, raw_id: str, wanted: tuple[str, ...]) -> tuple[Live, VisitorRows]:
-        """A visitor's rows, and what was live when they were read.
+        """A visitor's rows, and what was live when they were read."""
+        visitor_id = self.policy.pseudonym(kind, raw_id)
+        return await self._of_live(lambda live: self.reads.visitor(live, visitor_id, wanted))
+
+    async def _item(self, item_id: str) -> tuple[Live, ItemRows]:
+        """An item's rows, and what was live when they were read."""
+        return await self._of_live(lambda live: self.reads.item(live, item_id))
+
+    async def _of_live(self, read: Callable[[Live], Awaitable[Rows]]) -> tuple[Live, Rows]:
+        """Rows, and what was live when they were read.
 
         A table that is gone means that the pointer went on by more than the kept versions: look again, once.
         """
-        visitor_id = self.policy.pseudonym(kind, raw_id)
         live = self.live.value
-        rows = await self.reads.visitor(live, visitor_id, wanted)
+        rows = await read(live)
         if rows.gone:
             try:
                 live = await self.live.refresh()
             except STORE_ERRORS:
                 return live, rows
-            rows = await self.reads.visitor(live, visitor_id, wanted)
+            rows = await read(live)
         return live, rows
-
-    async def _item(self, item_id: str) -> tuple[Live, Any, list[str]]:
-        """The item view's row, what was live, and what was missing; looks again once where the table is gone."""
-        live = self.live.value
-        try:
-            try:
-                return live, await self.reads.item(live, item_id), []
-            except ViewMissing:
-                live = await self.live.refresh()
-                return live, await self.reads.item(live, item_id), []
-        except STORE_ERRORS:
-            return live, None, ["batch.items"]
 
     def _basis(
         self, live: Live, sources: list[str], missing: tuple[str, ...] | list[str], newest_speed_ms: int | None

@@ -1,4 +1,4 @@
-"""The reads of one visitor: one profile row and the speed rows, at once, each with its deadline."""
+"""The reads of one visitor or item: one batch row and the tiles of both layers, at once, each with its deadline."""
 
 import asyncio
 import time
@@ -19,9 +19,14 @@ EMBEDDING = "speed.user_embedding"
 INTEREST, ACTIVITY, PULSE = (f"speed.{GROUPS[name].table}" for name in ("interest", "activity", "pulse"))
 SESSIONS = "speed.sessions"
 
+ITEM = "batch.items"
+NEXT_BATCH = "batch.covisits"
+NEXT_SPEED = "speed.tiles_covisits"
+
 FOR_LIST = (PROFILE, EMBEDDING, INTEREST)
 FOR_PROFILE = (PROFILE, EMBEDDING, INTEREST, ACTIVITY, PULSE, SESSIONS)
 FOR_SEGMENTS = (PROFILE, ACTIVITY, SESSIONS)
+FOR_ITEM = (ITEM, NEXT_BATCH, NEXT_SPEED)
 
 SESSIONS_SHOWN = 5
 
@@ -44,15 +49,26 @@ class VisitorRows:
     """Whether a table was not there any more: the pointer has moved on."""
 
 
+@dataclass(frozen=True)
+class ItemRows:
+    """What the store said of one item: its row, and batch's and speed's tiles of what was turned to next."""
+
+    item: Any = None
+    next_batch: Sequence[Any] = ()
+    next_speed: Sequence[Any] = ()
+    missing: tuple[str, ...] = ()
+    gone: bool = False
+
+
 class VisitorReads(Protocol):
-    """Where a visitor's rows come from: the one edge between answers and stores."""
+    """Where a visitor's or an item's rows come from: the one edge between answers and stores."""
 
     async def visitor(self, live: Live, visitor_id: str, wanted: Sequence[str]) -> VisitorRows:
         """The wanted rows of a visitor. Never raises for a store that is away: that is said in ``missing``."""
         ...
 
-    async def item(self, live: Live, item_id: str) -> Any:
-        """The item view's row, None where there is none. Raises one of STORE_ERRORS."""
+    async def item(self, live: Live, item_id: str) -> ItemRows:
+        """The rows of an item. Never raises for a store that is away, as :meth:`visitor`."""
         ...
 
 
@@ -66,8 +82,37 @@ class CassandraReads:
 
     async def visitor(self, live: Live, visitor_id: str, wanted: Sequence[str]) -> VisitorRows:
         """The wanted rows of a visitor, all read at once; what is not live yet is empty and not missing."""
+        good, missing, gone = await self._read(live, visitor_id, wanted)
+        profile = good.get(PROFILE, ())
+        return VisitorRows(
+            profile=profile[0] if profile else None,
+            embeddings=good.get(EMBEDDING, ()),
+            interest=good.get(INTEREST, ()),
+            activity=good.get(ACTIVITY, ()),
+            pulse=good.get(PULSE, ()),
+            sessions=good.get(SESSIONS, ()),
+            missing=tuple(missing),
+            gone=gone,
+        )
+
+    async def item(self, live: Live, item_id: str) -> ItemRows:
+        """The rows of an item, all read at once; what is not live yet is empty and not missing."""
+        good, missing, gone = await self._read(live, item_id, FOR_ITEM)
+        item = good.get(ITEM, ())
+        return ItemRows(
+            item=item[0] if item else None,
+            next_batch=good.get(NEXT_BATCH, ()),
+            next_speed=good.get(NEXT_SPEED, ()),
+            missing=tuple(missing),
+            gone=gone,
+        )
+
+    async def _read(
+        self, live: Live, id: str, wanted: Sequence[str]
+    ) -> tuple[dict[str, Sequence[Any]], list[str], bool]:
+        """The rows of each call that went well, the names of the others, and whether a table was gone."""
         calls: dict[str, Awaitable[Any]] = {}
-        key = (visitor_id,)
+        key = (id,)
         for name in wanted:
             layer, _, view = name.partition(".")
             table = (live.batch_tables if layer == "batch" else live.speed_tables).get(view)
@@ -86,30 +131,13 @@ class CassandraReads:
                 self._metrics.store_failures.labels(name, type(result).__name__).inc()
             else:
                 raise result
-        profile = good.get(PROFILE, ())
-        return VisitorRows(
-            profile=profile[0] if profile else None,
-            embeddings=good.get(EMBEDDING, ()),
-            interest=good.get(INTEREST, ()),
-            activity=good.get(ACTIVITY, ()),
-            pulse=good.get(PULSE, ()),
-            sessions=good.get(SESSIONS, ()),
-            missing=tuple(missing),
-            gone=gone,
-        )
-
-    async def item(self, live: Live, item_id: str) -> Any:
-        """The item view's row, None where there is none or nothing is published."""
-        table = live.batch_tables.get("items")
-        if table is None:
-            return None
-        return await self._timed("batch.items", self._reader.row(table, (item_id,), self._deadline_s))
+        return good, missing, gone
 
     def _call(self, name: str, table: Table, key: tuple[str], since_ms: int) -> Awaitable[list[Any]]:
         if name == PULSE:
             oldest_ms = time.time_ns() // 1_000_000 - duration_ms(PULSE_WINDOW) - GROUPS["pulse"].tile_ms
             since_ms = max(since_ms, oldest_ms)
-        if name in (INTEREST, ACTIVITY, PULSE):
+        if name in (INTEREST, ACTIVITY, PULSE, NEXT_SPEED):
             return self._reader.partition(table, key, self._deadline_s, since=since_ms)
         limit = SESSIONS_SHOWN if name == SESSIONS else None
         return self._reader.partition(table, key, self._deadline_s, limit=limit)

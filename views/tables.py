@@ -69,7 +69,18 @@ POPULARITY_VIEW = View(
     clustering=("item_id",),
 )
 
-BATCH: dict[str, View] = {view.name: view for view in (PROFILE_VIEW, ITEMS_VIEW, POPULARITY_VIEW, SEGMENTS_VIEW)}
+COVISITS_VIEW = View(
+    # Batch tiles of the group covisits, as those of popularity; of all before, what most often came next.
+    "covisits",
+    "batch",
+    GROUPS["covisits"].contract(),
+    partition_key=("previous_item_id",),
+    clustering=("tile_start", "dim"),
+)
+
+BATCH: dict[str, View] = {
+    view.name: view for view in (PROFILE_VIEW, ITEMS_VIEW, POPULARITY_VIEW, COVISITS_VIEW, SEGMENTS_VIEW)
+}
 """Batch views by name; a version has a table of each."""
 
 VERSIONS = Contract(

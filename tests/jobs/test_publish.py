@@ -7,6 +7,7 @@ import pytest
 from common.embedding import last_items, unpack_history, unpack_recommendations
 from common.errors import IncompleteInput
 from common.features.groups import GROUPS
+from common.features.previous import with_previous
 from common.features.tiles import batch_tiles, unpack
 from common.features.windows import EVER, HOUR_MS
 from jobs import publish
@@ -76,6 +77,13 @@ def test_a_published_version_is_what_the_oracles_say_and_the_next_one_equals_it(
     tiles = rows_of(session, version.tables["popularity"])
     assert {row["tile_start"] for row in tiles} - {EVER} <= set(range(CUT_MS - 48 * HOUR_MS, CUT_MS, HOUR_MS))
     assert sum(row["n"] for row in tiles) == len(weighed)
+    pairs = rows_of(session, version.tables["covisits"])
+    wanted = batch_tiles(GROUPS["covisits"], with_previous(events), CUT_MS)
+    assert {(row["previous_item_id"], row["tile_start"], row["dim"], row["n"], row["mass"]) for row in pairs} == {
+        (item, tile.start, tile.dim, tile.n, tile.values[0])
+        for item, tiles in wanted.items()
+        for tile in (*sorted(tiles.ever, key=lambda t: (-t.values[0], t.dim))[: publish.FOLLOWERS], *tiles.hours)
+    }
     segments = rows_of(session, version.tables["segments"])
     assert sum(row["size"] for row in segments) == len(rfm)
 

@@ -18,6 +18,7 @@ from confluent_kafka import Consumer
 from common.admission import Event, Policy, admit
 from common.embedding import fold_in, history_entry, last_items, load_model, pack_history, pack_recommendations
 from common.features.groups import GROUPS
+from common.features.previous import with_previous
 from common.features.tiles import batch_tiles, fold
 from common.features.windows import HOUR_MS, tile_start
 from local.ports import free_ports
@@ -98,6 +99,12 @@ def _fill(session: Session, version: Version, catalogue: Catalogue, cut_ms: int)
         for item, tiles in batch_tiles(group, [*seen, *bought], cut_ms).items()
         for tile in (*tiles.ever, *tiles.hours)
     ]
+    group = GROUPS["covisits"]
+    rows["covisits"] = [
+        {group.key: item, "dim": tile.dim, "tile_start": tile.start, "n": tile.n, "mass": tile.values[0]}
+        for item, tiles in batch_tiles(group, with_previous([*seen, *bought]), cut_ms).items()
+        for tile in (*tiles.ever, *tiles.hours)
+    ]
     writer = ViewWriter(session)
     for name, table in version.tables.items():
         writer.write(Upsert(table, tuple(row.get(c) for c in table.view.columns), cut_ms * 1_000) for row in rows[name])
@@ -159,7 +166,8 @@ class SmallStream:
         every = [_fields(e) for e in self.seen.values()]
         events = [e for e in every if e["visitor_id"] == visitor]
         out: list[Mutation] = []
-        for name, chosen in (("activity", events), ("pulse", events), ("interest", events), ("popularity", every)):
+        of_items = (("popularity", every), ("covisits", with_previous(every)))
+        for name, chosen in (("activity", events), ("pulse", events), ("interest", events), *of_items):
             group = GROUPS[name]
             for key, tiles in fold(group, chosen).items():
                 for tile in tiles.values():

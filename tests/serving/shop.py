@@ -1,6 +1,6 @@
 """A small shop to answer about, and the in-memory edge that stands for the stores in pure tests."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,12 +10,12 @@ import numpy as np
 
 from common.embedding import pack_history, pack_recommendations, write_model
 from common.features.groups import GROUPS
-from common.features.tiles import batch_tiles, fold, pack
+from common.features.tiles import Tile, batch_tiles, fold, pack
 from common.features.windows import HOUR_MS
 from common.sessions import fold_session
 from serving.catalogue import Catalogue
 from serving.live import Live, SegmentList
-from serving.stores import VisitorRows
+from serving.stores import ITEM, NEXT_BATCH, NEXT_SPEED, ItemRows, VisitorRows
 from views.pointer import Pointer
 from views.tables import BATCH, SPEED, tables_of
 
@@ -111,6 +111,11 @@ def interest_rows(events: Sequence[dict[str, Any]]) -> list[Any]:
     ]
 
 
+def covisit_rows(tiles: Iterable[Tile]) -> list[Any]:
+    """Tiles of the covisits of one item as either layer's table holds them."""
+    return [SimpleNamespace(tile_start=t.start, dim=t.dim, n=t.n, mass=t.values[0]) for t in tiles]
+
+
 def activity_rows(events: Sequence[dict[str, Any]]) -> list[Any]:
     """The speed layer's activity tiles of these events."""
     group = GROUPS["activity"]
@@ -147,7 +152,7 @@ class MemoryReads:
     """The same edge as CassandraReads, over dictionaries; ``away`` names calls that fail."""
 
     rows: dict[str, VisitorRows] = field(default_factory=dict)
-    items: dict[str, Any] = field(default_factory=dict)
+    items: dict[str, ItemRows] = field(default_factory=dict)
     away: frozenset[str] = frozenset()
     before_read: Callable[[], None] | None = None
 
@@ -161,11 +166,12 @@ class MemoryReads:
         given = {a: getattr(known, a) for a, call in names.items() if call in wanted and call not in self.away}
         return VisitorRows(**given, missing=tuple(call for call in wanted if call in self.away))
 
-    async def item(self, live: Live, item_id: str) -> Any:
-        """The item that was put in."""
-        if "batch.items" in self.away:
-            raise TimeoutError
-        return self.items.get(item_id)
+    async def item(self, live: Live, item_id: str) -> ItemRows:
+        """What was put in of an item, without the calls that are away."""
+        known = self.items.get(item_id, ItemRows())
+        names = {"item": ITEM, "next_batch": NEXT_BATCH, "next_speed": NEXT_SPEED}
+        given = {a: getattr(known, a) for a, call in names.items() if call not in self.away}
+        return ItemRows(**given, missing=tuple(call for call in names.values() if call in self.away))
 
 
 NOW = CUT + 3 * HOUR_MS

@@ -14,10 +14,9 @@ from serving.metrics import Metrics
 from serving.popularity import Popularity, PopularityRefresher
 from serving.service import Service, UnknownItem, UnknownVisitor
 from serving.settings import Settings
-from serving.stores import VisitorRows
+from serving.stores import ItemRows, VisitorRows
 from tests.serving.shop import CUT, NOW, MemoryReads, embedding_row, interest_rows, live_with, profile_row, shop_event
 from views.connect import ClusterSpec
-from views.errors import ViewMissing
 
 POLICY = Policy(b"sixteen bytes or more", "k1")
 ANNA = POLICY.pseudonym("user", "anna")
@@ -124,9 +123,9 @@ class Vanished(MemoryReads):
             return VisitorRows(missing=("batch.profile",), gone=True)
         return await super().visitor(live, visitor_id, wanted)
 
-    async def item(self, live: Live, item_id: str) -> Any:
+    async def item(self, live: Live, item_id: str) -> ItemRows:
         if live.view_version == "v20261120_1":
-            raise ViewMissing("gone")
+            return ItemRows(missing=("batch.items",), gone=True)
         return await super().item(live, item_id)
 
 
@@ -138,7 +137,7 @@ def later(catalogue: Catalogue) -> Live:
 
 
 def test_a_version_that_is_gone_is_looked_up_again(catalogue: Catalogue) -> None:
-    reads = Vanished({ANNA: both(catalogue)}, {"tea.green-0": None})
+    reads = Vanished({ANNA: both(catalogue)}, {"tea.green-0": ItemRows()})
     made, views = service(live_with(catalogue), reads, after=later(catalogue))
     answer = ask(made)
     assert (answer.level, answer.degraded, answer.view_version, views.looks) == ("personal", False, "v20261121_1", 1)

@@ -216,10 +216,8 @@ class Lake:
     def append(self, table: str, frame: DataFrame, mark: Mapping[str, int] | None = None) -> Written:
         """Add the rows."""
         out = self._prepare(table, frame)
-        writer = out.write.format("delta").mode("append")
-        if mark is not None:
-            writer = writer.option("userMetadata", json.dumps({MARK: dict(mark)}))
-        return self._committed(table, lambda: writer.save(self.path(table)))
+        with self._marked(mark):
+            return self._committed(table, lambda: out.write.format("delta").mode("append").save(self.path(table)))
 
     def replace(
         self, table: str, frame: DataFrame, where: str | None = None, mark: Mapping[str, int] | None = None
@@ -330,15 +328,21 @@ class Lake:
 
     @contextmanager
     def _marked(self, mark: Mapping[str, int] | None) -> Iterator[None]:
-        key = "spark.databricks.delta.commitInfo.userMetadata"
         if mark is None:
             yield
             return
-        self.spark.conf.set(key, json.dumps({MARK: dict(mark)}))
+        # A commit that adds no row is left out by default, and the mark with it.
+        settings = {
+            "spark.databricks.delta.commitInfo.userMetadata": json.dumps({MARK: dict(mark)}),
+            "spark.databricks.delta.skipRecordingEmptyCommits": "false",
+        }
+        for key, value in settings.items():
+            self.spark.conf.set(key, value)
         try:
             yield
         finally:
-            self.spark.conf.unset(key)
+            for key in settings:
+                self.spark.conf.unset(key)
 
     def _committed(self, table: str, write: Callable[[], Any]) -> Written:
         """Run the write; note its version and return what it did, by the commit's own metrics."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from cassandra.cluster import Session
 
 from cli.jobs import submit_job
-from cli.machine import CATCH_UP_S, start_serving, wait_caught_up, wait_passed
+from cli.machine import CATCH_UP_S, KEEPS_UP_S, start_serving, wait_caught_up, wait_passed
 from cli.options import home
 from cli.stream import alive, rest_of, start, stop
 from cli.views import session_of
@@ -152,7 +152,8 @@ def upgrade(env: str, overrides: tuple[str, ...], *, dry_run: bool, drop: bool, 
                 start(rest, loaded, name, outputs, new.reads_from_ms, env, overrides)
         for name in names:
             say(f"upgrade: waiting until {name} keeps up ...")
-            wait_caught_up(loaded, consumer_group(name))
+            interval_s = rest.checkpoint_interval_s(alive(rest, loaded)[name])
+            wait_caught_up(loaded, consumer_group(name), max(KEEPS_UP_S, 3 * interval_s))
         if plan.backfills:
             say("upgrade: batch computes history ...")
             _backfill(plan, env, overrides)
@@ -165,7 +166,9 @@ def upgrade(env: str, overrides: tuple[str, ...], *, dry_run: bool, drop: bool, 
         upto = TakeOver.parse(new.info.get("take_over", "")).positions
         for name in plan.units:
             wait_passed(loaded, consumer_group(name), upto, time.monotonic() + CATCH_UP_S)
-            rest.wait_checkpoint(alive(rest, loaded)[name])  # the archive shows merged files one checkpoint later
+            rest.wait_checkpoint(
+                alive(rest, loaded)[name], CATCH_UP_S
+            )  # the archive shows merged files one checkpoint later
             _, path = stop(rest, loaded, name)
             say(f"upgrade: {name} stopped; its state is {path}")
         if drop:

@@ -80,6 +80,10 @@ class FlinkRest:
         """Return the number of completed checkpoints."""
         return int(self.get(f"/jobs/{job_id}/checkpoints")["counts"]["completed"])
 
+    def checkpoint_interval_s(self, job_id: str) -> float:
+        """Return the seconds between two checkpoints."""
+        return self.get(f"/jobs/{job_id}/checkpoints/config")["interval"] / 1_000
+
     def wait_checkpoint(self, job_id: str, limit: float = 60.0) -> None:
         """Wait for the next checkpoint that completes from now on (the one under way does not count)."""
         wanted, deadline = self.checkpoints(job_id) + 2, time.monotonic() + limit

@@ -38,7 +38,7 @@ pytestmark = [pytest.mark.platform, pytest.mark.timeout(900)]
 
 VISITORS = 12
 EACH = 20
-KINDS = ("view", "search", "share", "view", "cart", "rate", "view")
+KINDS = ("view", "search", "share", "view", "cart", "uncart", "view")
 
 OLD_DECLARATION = """activity = feature_group(
     "activity",

@@ -85,7 +85,7 @@ def upgrade_command(dry_run: bool, drop: bool, env: str, overrides: tuple[str, .
 @settings
 def drop_command(generation: str, env: str, overrides: tuple[str, ...]) -> None:
     """Drop the tables of a GENERATION that is neither live nor running."""
-    from cli.views import session_of
+    from cli.environment import session_of
     from views.versions import Generations
 
     loaded = config.load(env, None, overrides)

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from cassandra.cluster import Session
 
+from cli.applications import alive, rest_of, start, stop
 from cli.environment import session_of
 from cli.jobs import submit_job
 from cli.machine import CATCH_UP_S, KEEPS_UP_S, start_serving, wait_caught_up, wait_passed
 from cli.options import home
-from cli.stream import alive, rest_of, start, stop
 from common import bundle, config
 from common.config import Config
 from common.errors import ConfigError, IncompleteInput, MissingRequirement, ServerUnavailable

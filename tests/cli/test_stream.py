@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-import cli.stream
+import cli.applications
 from cli.main import main
 
 
@@ -79,7 +79,7 @@ def submitted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
         found.append(overrides)
         return 0
 
-    monkeypatch.setattr(cli.stream, "_submit", note)
+    monkeypatch.setattr(cli.applications, "_submit", note)
     return found
 
 
@@ -123,8 +123,8 @@ def test_resume_goes_on_from_the_newest_state_of_that_generation(flink, tmp_path
 
 def test_rescale_stops_and_goes_on_with_another_parallelism(flink, tmp_path, submitted, monkeypatch) -> None:
     flink.jobs = {"dovetail-speed-g3": "RUNNING"}
-    running = cli.stream.alive
-    monkeypatch.setattr(cli.stream, "alive", lambda *a: {} if flink.asked else running(*a))
+    running = cli.applications.alive
+    monkeypatch.setattr(cli.applications, "alive", lambda *a: {} if flink.asked else running(*a))
     assert run(flink, tmp_path, "rescale", "4") == 0
     where = (tmp_path / "g3" / "savepoints").as_uri()
     assert submitted[0][-3:] == (

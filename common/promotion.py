@@ -1,9 +1,26 @@
 """Champion and challenger: whether a newly trained model becomes the live one. A pure rule."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 Unjudged = Literal["promote", "hold"]
+
+
+LEAST_SHARE = 0.5
+"""How much of what popularity gives a group its visitors must get at least."""
+
+LEAST_GROUP = 50
+"""Fewest test visitors of a group that tell anything about it."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """One group of test visitors, and what the challenger and popularity reached among them."""
+
+    users: int
+    figure: float
+    popularity: float
 
 
 @dataclass(frozen=True)
@@ -22,12 +39,16 @@ def verdict(
     live: float | None,
     unjudged: Unjudged,
     outdated: bool = False,
+    groups: Mapping[str, Group] | None = None,
+    least_share: float = LEAST_SHARE,
 ) -> Verdict:
     """The verdict on a challenger that reached ``figure`` on the test, where popularity reached ``popularity``.
 
     ``live`` is what the live model's recipe reached on the same test, None where there is no live model or it has the
     challenger's own recipe, which newer data alone makes better. With fewer than ``least_users`` test visitors nothing
-    can be told, and ``unjudged`` decides. ``outdated`` says that the live model was trained at a later cut.
+    can be told, and ``unjudged`` decides. Whatever the mean says, none of the ``groups`` of :data:`LEAST_GROUP` or more
+    visitors may get less than ``least_share`` of what popularity would give it. ``outdated`` says that the live model
+    was trained at a later cut.
     """
     if outdated:
         return Verdict(False, "the live model was trained at a later cut")
@@ -38,5 +59,9 @@ def verdict(
         return Verdict(False, f"nDCG {figure:.4f} is not above popularity's {popularity:.4f}")
     if live is not None and figure <= live:
         return Verdict(False, f"nDCG {figure:.4f} is not above {live:.4f} of the live model's recipe")
+    for name, group in sorted((groups or {}).items()):
+        if group.users >= LEAST_GROUP and group.figure < least_share * group.popularity:
+            told = f"nDCG {group.figure:.4f} of the {group.users} visitors in {name!r} is less than {least_share:g} of"
+            return Verdict(False, f"{told} popularity's {group.popularity:.4f}: the model fails them")
     beaten = f"popularity's {popularity:.4f}" + ("" if live is None else f" and {live:.4f} of the live model's recipe")
     return Verdict(True, f"nDCG {figure:.4f} is above {beaten}")

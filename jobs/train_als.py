@@ -30,7 +30,7 @@ from common.contracts.models import MODEL_METRICS
 from common.embedding import fold_in_arrays, load_model, write_model
 from common.errors import ConfigError
 from common.hybrid import weights_by_accuracy
-from common.promotion import Unjudged, verdict
+from common.promotion import LEAST_SHARE, Group, Unjudged, verdict
 from common.ranking_metrics import NAMES
 from jobs.spark.als import Fit, Mode, Ratings, Recipe, fit, number
 from jobs.spark.args import ARGUMENTS, JobArgs
@@ -102,6 +102,9 @@ class Args(JobArgs):
 
     least_test_users: Annotated[int, Field(ge=1)] = 200
     """Fewest test visitors that a model can be judged by."""
+
+    least_share: Annotated[float, Field(ge=0, le=1)] = LEAST_SHARE
+    """How much of popularity's nDCG the model must reach in every group of test visitors; 0 to look at none."""
 
     unjudged: Unjudged = "promote"
     """What becomes of a model that can't be judged: promote for newer data's sake, or hold it."""
@@ -188,6 +191,20 @@ def summary(figures: list[Row]) -> dict[str, Any]:
     return found
 
 
+def groups(figures: list[Row]) -> dict[str, dict[str, Any]]:
+    """By group of test visitors how many there are, the model's nDCG and popularity's: common.promotion.Group."""
+    found = {(row["segment"], row["ranking"]): row for row in figures if row["segment"] != ALL}
+    return {
+        name: {
+            "users": row["users"],
+            "figure": round(row["ndcg"], 6),
+            "popularity": round(found[name, POPULARITY]["ndcg"], 6),
+        }
+        for (name, ranking), row in sorted(found.items())
+        if ranking == MODEL and (name, POPULARITY) in found
+    }
+
+
 def fold_in_difference(folder: Path, ratings: Ratings, fitted: Fit, limit: int = 2_000) -> tuple[int, float]:
     """Users compared, and the largest difference of the fold-in of a whole history from MLlib's own user factors,
     relative to the longest of them."""
@@ -206,7 +223,7 @@ def fold_in_difference(folder: Path, ratings: Ratings, fitted: Fit, limit: int =
     return len(own), float(np.abs(vectors - theirs).max() / np.linalg.norm(theirs, axis=1).max())
 
 
-_NOT_CONTENT = ("lake", "tracking_uri", "least_test_users", "unjudged")
+_NOT_CONTENT = ("lake", "tracking_uri", "least_test_users", "least_share", "unjudged")
 """Arguments that the model does not hang on."""
 
 
@@ -256,6 +273,8 @@ def follow(tracking: Tracking, folder: Path, counts: dict[str, Any], args: Args)
             counts.get("ndcg_live"),
             args.unjudged,
             outdated=any(v.live and v.cut_ms > args.cut for v in versions),
+            groups={name: Group(**told) for name, told in counts.get("groups", {}).items()},
+            least_share=args.least_share,
         )
         known = tracking.decide(version, decided.why, decided.promote)
     return {"promoted": known.promotion > 0, "verdict": known.verdict}
@@ -309,6 +328,7 @@ def train(spark: SparkSession, lake: Lake, args: Args, version: str, live: Recip
         "model_version": version,
         "items": manifest.items,
         **summary(figures),
+        "groups": groups(figures),
         "recipe": asdict(recipe),
         "source_weights": {name: round(weight, 6) for name, weight in weights.items()},
         "fold_in_users": compared,

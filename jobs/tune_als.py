@@ -1,7 +1,8 @@
 """Tune ALS: hyperopt's TPE looks for the recipe that ranks best, trial by trial, and keeps each in the lake.
 
 Only events before the instant from which ``train_als`` tests are used, so that its test stays unseen: the newest part
-of them validates. Ratings are numbered and cached once for all trials. A study is known by what decides it, so a run
+of them validates, or several parts one after the other (folds), each by a fit of all before it. Ratings are numbered
+and cached once for all trials. A study is known by what decides it, so a run
 that was killed goes on after the last trial in gold/tuning_trials, and one that is done does nothing.
 """
 
@@ -11,7 +12,7 @@ import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from py4j.protocol import Py4JJavaError
 from pydantic import AfterValidator, Field
@@ -35,6 +36,13 @@ from jobs.spark.tracking import Tracking, open_tracking
 from jobs.spark.tuning import Search, Space, Trial, stale, suggest
 
 OK = "ok"
+
+
+class Fold(NamedTuple):
+    """The ratings before an instant, and the visitors that a fit of them is judged by."""
+
+    train: Ratings
+    judged: DataFrame
 
 
 def _whole(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -95,6 +103,9 @@ class Args(JobArgs):
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
     """The newest part of the others, which trials are judged by."""
 
+    folds: Annotated[int, Field(ge=1, le=20)] = 1
+    """How many such parts, one before the other in time; a recipe's figure is their mean."""
+
     test_users: Annotated[int, Field(ge=1)] = 20_000
     """Most visitors that a trial ranks for."""
 
@@ -135,17 +146,20 @@ def trial_of(row: Row) -> Trial:
     return Trial(recipe, row["ndcg"])
 
 
-def tried(train: Ratings, judged: DataFrame, recipe: Recipe, blocks: int) -> tuple[float | None, str]:
-    """nDCG of a recipe's fit, and how it ended: a fit that Spark could not do is a trial that failed."""
-    try:
-        fitted = fit(train, recipe, blocks)
-    except Py4JJavaError as error:
-        return None, str(error.java_exception.getClass().getSimpleName())
-    figures = judge(train, judged, lists_of_fit(fitted, judged, "trial"))
-    row = next((row for row in figures if row["segment"] == ALL), None)
-    if row is None:
-        raise IncompleteInput("no visitor took up anything new after the split: there is nothing to tune by")
-    return float(row["ndcg"]), OK
+def tried(folds: Sequence[Fold], recipe: Recipe, blocks: int) -> tuple[float | None, str]:
+    """Mean nDCG of a recipe over the folds, and how it ended: a fit that Spark could not do is a trial that failed."""
+    reached = []
+    for fold in folds:
+        try:
+            fitted = fit(fold.train, recipe, blocks)
+        except Py4JJavaError as error:
+            return None, str(error.java_exception.getClass().getSimpleName())
+        figures = judge(fold.train, fold.judged, lists_of_fit(fitted, fold.judged, "trial"))
+        row = next((row for row in figures if row["segment"] == ALL), None)
+        if row is None:
+            raise IncompleteInput("no visitor took up anything new after a split: take fewer --folds, or more history")
+        reached.append(float(row["ndcg"]))
+    return sum(reached) / len(reached), OK
 
 
 def follow(tracking: Tracking, study: str, rows: Sequence[Row], args: Args) -> None:
@@ -177,11 +191,11 @@ def main(spark: SparkSession, args: Args) -> dict[str, Any]:
     spark.sparkContext.setCheckpointDir(str(checkpoints))
     try:
         if not enough(rows, args):
-            train, judged = split(lake, args)
+            folds = split(lake, args)
             while not enough(rows, args):
                 recipe = suggest(space, map(trial_of, rows), base, args.search, args.seed, args.startup)
                 begun = time.monotonic()
-                ndcg, outcome = tried(train, judged, recipe, args.blocks)
+                ndcg, outcome = tried(folds, recipe, args.blocks)
                 seconds = round(time.monotonic() - begun, 3)
                 made = {"study": study, "trial": len(rows), "cut_ms": args.cut, "search": args.search, **asdict(recipe)}
                 row = Row(**made, ndcg=ndcg, seconds=seconds, outcome=outcome)
@@ -189,8 +203,9 @@ def main(spark: SparkSession, args: Args) -> dict[str, Any]:
                 rows.append(row)
                 if tracking is not None:
                     follow(tracking, study, rows[-1:], args)
-            judged.unpersist()
-            train.forget()
+            for fold in folds:
+                fold.judged.unpersist()
+                fold.train.forget()
     finally:
         shutil.rmtree(checkpoints, ignore_errors=True)
     best = max((row for row in rows if row["ndcg"] is not None), key=lambda row: row["ndcg"], default=None)
@@ -211,17 +226,30 @@ def enough(rows: Sequence[Row], args: Args) -> bool:
     return len(rows) >= args.trials or stale([trial_of(row) for row in rows], args.patience)
 
 
-def split(lake: Lake, args: Args) -> tuple[Ratings, DataFrame]:
-    """The ratings that trials fit and the visitors they are judged by, both kept in memory."""
+def split(lake: Lake, args: Args) -> list[Fold]:
+    """The folds, oldest first, kept in memory: each is judged by what came after all that it is fitted on.
+
+    Raises ConfigError where so many folds leave nothing to fit the first on.
+    """
+    validated = args.folds * args.validation_fraction
+    if validated >= 1:
+        raise ConfigError(f"--folds {args.folds} of --validation-fraction {args.validation_fraction} leave no history")
     weighed = item_events(events_before(lake, args.cut), args.cut).select("visitor_id", "item_id", "event_ms", "weight")
     known = weighed.where(f.col("event_ms") < split_instant(weighed, args.test_fraction)).persist()
-    instant = split_instant(known, args.validation_fraction)
-    train = number(lake.spark, pairs(known.where(f.col("event_ms") < instant)))
+    newest = [(args.folds - fold) * args.validation_fraction for fold in range(args.folds)]
+    instants = [split_instant(known, fraction) for fraction in newest]
     nobody = lake.read_or_empty("gold/segments").limit(0)
-    judged = judged_visitors(train, known.where(f.col("event_ms") >= instant), nobody, args.test_users).persist()
-    judged.count()
+    found = []
+    ends: list[int | None] = [*instants[1:], None]
+    for begin, end in zip(instants, ends, strict=True):
+        train = number(lake.spark, pairs(known.where(f.col("event_ms") < begin)))
+        later = known.where(f.col("event_ms") >= begin)
+        later = later if end is None else later.where(f.col("event_ms") < end)
+        judged = judged_visitors(train, later, nobody, args.test_users).persist()
+        judged.count()
+        found.append(Fold(train, judged))
     known.unpersist()
-    return train, judged
+    return found
 
 
 def _frame(spark: SparkSession, row: Row) -> DataFrame:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from common.promotion import verdict
+from common.promotion import Group, verdict
 
 
 @pytest.mark.parametrize(
@@ -24,3 +24,19 @@ def test_a_challenger_must_be_better_than_both(users, figure, popularity, live, 
 
 def test_a_model_of_an_earlier_cut_does_not_replace_a_later_one() -> None:
     assert verdict(500, 100, 0.9, 0.1, None, "promote", outdated=True).promote is False
+
+
+@pytest.mark.parametrize(
+    ("group", "promote"),
+    [
+        (Group(50, 0.04, 0.10), False),
+        (Group(49, 0.00, 0.10), True),  # too few to tell
+        (Group(50, 0.05, 0.10), True),
+        (Group(50, 0.00, 0.00), True),  # popularity does no better
+    ],
+)
+def test_a_model_that_fails_a_group_is_held_whatever_its_mean(group: Group, promote: bool) -> None:
+    fine = Group(400, 0.2, 0.1)
+    decided = verdict(500, 100, 0.12, 0.05, None, "promote", groups={"Loyal": fine, "Newcomers": group})
+    assert decided.promote is promote
+    assert promote or "the 50 visitors in 'Newcomers'" in decided.why

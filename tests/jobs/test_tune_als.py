@@ -1,12 +1,28 @@
 """Tuning over the small shop: a study ended half-way is taken up where it was."""
 
 import pytest
+from pyspark.sql import functions as f
 
+from common.errors import ConfigError
 from jobs import tune_als
 from jobs.spark.tracking import open_tracking
 from tests.jobs.small_shop import CUT_MS
 
 pytestmark = [pytest.mark.spark, pytest.mark.timeout(900)]
+
+
+def test_folds_that_leave_no_history_are_refused(built):
+    args = tune_als.Args(lake=built.lake.root, cut=CUT_MS, folds=5, tracking_uri="none")
+    with pytest.raises(ConfigError, match="leave no history"):
+        tune_als.main(built.spark, args)
+
+
+def test_folds_follow_each_other_in_time(built):
+    args = tune_als.Args(lake=built.lake.root, cut=CUT_MS, folds=2)
+    older, newer = tune_als.split(built.lake, args)
+    sizes = [fold.train.rated.agg(f.sum("rating")).collect()[0][0] for fold in (older, newer)]
+    assert 0 < sizes[0] < sizes[1], "the second fit sees what the first is judged by"
+    assert all(fold.judged.count() > 0 for fold in (older, newer))
 
 
 def test_a_study_is_taken_up_again_and_then_done(built, tmp_path):
@@ -21,6 +37,7 @@ def test_a_study_is_taken_up_again_and_then_done(built, tmp_path):
             min_rank=2,
             max_rank=5,
             iterations=("1", "2"),
+            folds=2,
             tracking_uri=tracking_uri,
         )
         return tune_als.main(built.spark, args)

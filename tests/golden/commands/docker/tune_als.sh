@@ -26,4 +26,5 @@ spark-submit \
   --max-reg 1.0 \
   --min-alpha 0.05 \
   --max-alpha 50.0 \
+  --folds 1 \
   --seed 42

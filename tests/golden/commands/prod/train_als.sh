@@ -20,4 +20,5 @@ spark-submit \
   --alpha 10.0 \
   --seed 42 \
   --least-test-users 200 \
-  --unjudged promote
+  --unjudged promote \
+  --least-share 0.5

@@ -245,7 +245,8 @@ def card(
     def top(dimension: str, most: int) -> list[Share]:
         return shares(counts.get(dimension, {}), shop.get(dimension, {}), most)
 
-    share = row["size"] / visitors if visitors else 0.0
+    # Rounded once, so that a card says one figure in its words and beside its name.
+    share = round(row["size"] / visitors, 4) if visitors else 0.0
     categories, hours = top("category", 5), spread(counts.get("hour", {}), map(str, range(24)))
     days, how = churn_days(gap_days, row["recency_days"]), manner(row["segment"])
     return Persona(
@@ -254,7 +255,7 @@ def card(
         title=row["segment"],
         summary=summary(row["size"], share, categories, basket, hours),
         size=row["size"],
-        share=round(share, 4),
+        share=share,
         recency_days=row["recency_days"],
         frequency=row["frequency"],
         monetary=row["monetary"],

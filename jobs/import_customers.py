@@ -20,7 +20,7 @@ from common.admission import MAX_ID, PLACEHOLDER_IDS, Policy, Reason, policy_fro
 from common.codes import country_code
 from common.contracts.customers import CUSTOMERS, PERSONAL
 from jobs.spark.args import ARGUMENTS, EnvName, LakeArgs
-from jobs.spark.readers import Source, load_mapping, mapped_text, require_file
+from jobs.spark.readers import Source, load_mapping, mapped_text, require_file, to_the_end
 from jobs.spark.run import run
 from jobs.spark.schema import struct_type
 from jobs.spark.tables import Lake
@@ -139,9 +139,10 @@ def main(spark: SparkSession, args: Args) -> dict[str, Any]:
     declared = load_mapping(args.mapping, KNOWN, ("customer_id",), "a customer")
     source = Source(args.path, mapping=args.mapping)
     require_file(spark, source)
-    rows = judged(mapped_text(spark, source, declared, times=("updated_ms",))).persist(StorageLevel.MEMORY_AND_DISK)
-    try:
+    with to_the_end(args.path):
+        rows = judged(mapped_text(spark, source, declared, times=("updated_ms",))).persist(StorageLevel.MEMORY_AND_DISK)
         counts = {row["reason"]: row["count"] for row in rows.groupBy("reason").count().collect()}
+    try:
         turned_away = sum(count for reason, count in counts.items() if reason is not None)
         bad = rows.where(f.col("reason").isNotNull())
         kept = lake.insert_new("bronze/rejections", rejected(bad, args.dataset)) if turned_away else None

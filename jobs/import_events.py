@@ -21,7 +21,7 @@ from common.admission import EVENT_COLUMNS, REJECTION_COLUMNS, Policy, admit_bat
 from common.contracts.events import EVENTS, REJECTIONS
 from common.errors import ConfigError, ContractError
 from jobs.spark.args import ARGUMENTS, EnvName, Instant, LakeArgs
-from jobs.spark.readers import Source, read
+from jobs.spark.readers import Source, read, to_the_end
 from jobs.spark.run import run
 from jobs.spark.schema import struct_type
 from jobs.spark.tables import Lake
@@ -129,14 +129,15 @@ def main(spark: SparkSession, args: Args) -> dict[str, Any]:
     policy = policy_from_env(args.pseudonym_key_env, args.pseudonym_key_id)
     if args.export and args.until is None:
         raise ConfigError("--export needs --until: it takes the events from that instant on")
-    records = read(spark, args.format, Source(args.path, args.shift_days, args.mapping))
-    # Read up to three times: to count copies over the whole file, to export, to admit.
-    records = records.persist(StorageLevel.MEMORY_AND_DISK)
+    with to_the_end(args.path):
+        records = read(spark, args.format, Source(args.path, args.shift_days, args.mapping))
+        # Read up to three times: to count copies over the whole file, to export, to admit.
+        records = records.persist(StorageLevel.MEMORY_AND_DISK)
+        copies = records.agg((f.count("*") - f.count_distinct("fingerprint")).alias("rows")).first()
+        assert copies is not None, "an aggregate without keys has one row"
     later = f.coalesce(f.col("event_ms") >= f.lit(args.until), f.lit(False)) if args.until is not None else f.lit(False)
     admitted = admit(records.where(~later), policy).persist(StorageLevel.MEMORY_AND_DISK)
     try:
-        copies = records.agg((f.count("*") - f.count_distinct("fingerprint")).alias("rows")).first()
-        assert copies is not None, "an aggregate without keys has one row"
         exported = export_events(records.where(later), args.export) if args.export else 0
         counts = write(lake, admitted, f"import:{args.dataset or args.format}")
         return counts | {"exact_duplicate_rows": copies["rows"], "exported": exported}

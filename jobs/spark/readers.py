@@ -6,13 +6,16 @@ and keep), ``event_ms`` (null where unknown), ``record_ms`` (what stands in for 
 ``fingerprint`` (equal for rows that are equal in all columns).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
+from py4j.protocol import Py4JJavaError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as f
 from pyspark.sql import types as t
@@ -181,6 +184,22 @@ def _parquet(spark: SparkSession, path: str) -> DataFrame:
     numbered = _numbered(frame.select("*", "_metadata", _modified())).drop("_metadata")
     row = f.to_json(f.struct(*frame.columns))
     return numbered.withColumns({_SOURCE: row, _CORRUPT: f.lit(False)})
+
+
+_CUT_OFF = ("FAILED_READ_FILE", "CANNOT_READ_FILE_FOOTER", "EOFException", "is not a Parquet file")
+"""What Spark and Hadoop say where a compressed or a columnar file has lost its end."""
+
+
+@contextmanager
+def to_the_end(path: str) -> Iterator[None]:
+    """Raise ContractError in one line where a file that is read in the block ends before its end."""
+    try:
+        yield
+    except (PySparkException, Py4JJavaError) as error:
+        text = str(error)
+        if not any(sign in text for sign in _CUT_OFF):
+            raise
+        raise ContractError(f"{path} can't be read to its end: it is cut off or of another format") from error
 
 
 def _require(frame: DataFrame, path: str, columns: Sequence[str]) -> None:

@@ -1,5 +1,6 @@
 """Whatever a shop delivers: what is right goes on, what is wrong is kept with its reason, or one line says why."""
 
+import gzip
 import json
 from datetime import date
 from decimal import Decimal
@@ -144,3 +145,52 @@ def test_skew_an_empty_day_and_a_day_delivered_twice(spark, lake, monkeypatch):
     assert [one["whale"] for one in found[1:]] == [(1, 100, Decimal(200)), (2, 100, Decimal(200))]
     assert lake.read("silver/cleansed").count() == 600 and lake.read("silver/events").count() == 300
     assert {row["session_date"] for row in lake.read("gold/sessions").collect()} == {date(2026, 3, 1)}
+
+
+REES46 = """event_time,event_type,product_id,category_id,category_code,brand,price,user_id,user_session
+2019-10-01 00:00:00 UTC,view,44600062,2103807459595387724,,shiseido,35.79,541312140,72d76fde
+2019-10-01 00:00:01 UTC,purchase,1004237,2053013555631882655,electronics.smartphone,apple,1081.98,535871217,c6bd7419
+2019-10-01 00:00:04 UTC,view,1480613,2053013561092866779,computers.desk"""
+
+
+def test_a_shop_file_cut_off_in_mid_row_gives_what_is_whole(spark, lake, tmp_path, pseudonym_key):
+    (tmp_path / "rees46.csv").write_text(REES46, encoding="utf-8")
+    args = import_events.Args(lake=lake.root, format="rees46", path=str(tmp_path / "rees46.csv"))
+    counts = import_events.main(spark, args)
+    assert (counts["rows_in"], counts["accepted"], counts["rejected"]) == (3, 2, 1)
+    kept = lake.read("bronze/rejections").collect()
+    assert [bytes(row["raw"]).decode() for row in kept] == [REES46.splitlines()[-1]]
+
+
+def test_a_file_that_ends_before_its_end_is_named_in_one_line(spark, lake, tmp_path, pseudonym_key):
+    (tmp_path / "map.yaml").write_text(yaml.safe_dump(MAPPING), encoding="utf-8")
+    whole = gzip.compress(
+        "\n".join([*LINES[:2], *(f"v{i};look;2026-03-01 09:30:00;C;Tee;;;" for i in range(5_000))]).encode()
+    )
+    (tmp_path / "shop.csv.gz").write_bytes(whole[: len(whole) // 2])
+    retail(spark).coalesce(1).write.parquet(str(tmp_path / "retail"))
+    part = next((tmp_path / "retail").glob("*.parquet"))
+    (tmp_path / "cut.parquet").write_bytes(part.read_bytes()[:-40])
+    more: list[dict[str, Any]] = [{"format": "online_retail", "path": str(tmp_path / "cut.parquet")}]
+    more += [{"format": "mapping", "path": str(tmp_path / "shop.csv.gz"), "mapping": str(tmp_path / "map.yaml")}]
+    for given in more:
+        with pytest.raises(ContractError, match=f"{given['path']} can't be read to its end") as refused:
+            import_events.main(spark, import_events.Args(lake=lake.root, **given))
+        assert "\n" not in str(refused.value)
+    assert not lake.exists("bronze/events") or lake.read("bronze/events").isEmpty()
+
+
+def test_codes_are_brought_to_one_and_what_is_none_is_quarantined_by_name(spark, lake, tmp_path, pseudonym_key):
+    lines = ["who;when;sku;land;money", "ann;2026-03-01 10:00:00;A;germany;eur", "bob;2026-03-01 10:00:00;A;DEU;EUR"]
+    lines += ["eve;2026-03-01 10:00:00;A;Atlantis;EUR", "kim;2026-03-01 10:00:00;A;;ZZZ", "zoe;2026-03-01 10:00:00;A;;"]
+    (tmp_path / "shop.csv").write_text("\n".join(lines), encoding="utf-8")
+    fields: dict[str, Any] = {"event_type": {"value": "view"}, "user_id": "who", "item_id": "sku"}
+    fields |= {"event_ms": {"column": "when", "time": "yyyy-MM-dd HH:mm:ss"}, "country": "land", "currency": "money"}
+    (tmp_path / "map.yaml").write_text(yaml.safe_dump(MAPPING | {"fields": fields}), encoding="utf-8")
+    shop, mapping = str(tmp_path / "shop.csv"), str(tmp_path / "map.yaml")
+    args = import_events.Args(lake=lake.root, format="mapping", path=shop, mapping=mapping)
+    assert import_events.main(spark, args)["accepted"] == 5
+    counts = cleanse.main(spark, cleanse.Args(lake=lake.root, cut=START_MS + DAY_MS))
+    assert (counts["good"], counts["rules"]) == (3, {"country_is_known": 1, "currency_is_known": 1})
+    rows = lake.read("silver/cleansed").orderBy("offset").collect()
+    assert [(row["country"], row["currency"]) for row in rows] == [("DE", "EUR"), ("DE", "EUR"), (None, None)]

@@ -9,7 +9,8 @@ enters, changes or leaves a segment.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass as plain_dataclass
-from typing import Annotated, Any, Literal
+from dataclasses import replace
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -26,19 +27,33 @@ from common.contracts.profiles import SEGMENT_HISTORY, SEGMENT_MOVES, SEGMENT_VI
 from common.errors import ConfigError, IncompleteInput
 from jobs.spark.args import ARGUMENTS, JobArgs
 from jobs.spark.clusters import GRID, Blocks, Clusters, measured, sweep
+from jobs.spark.density import dbscan
 from jobs.spark.run import run
 from jobs.spark.schema import struct_type
 from jobs.spark.tables import Lake
 
 MEASURES = ("recency_days", "frequency", "monetary")
 
+NOISE = "Unlike Others"
+"""The segment of visitors who stand in no dense place."""
+
+MOST_PLACES = 50
+"""More segments than people can tell apart."""
+
 
 @dataclass(frozen=True, kw_only=True, config=ARGUMENTS)
 class Args(JobArgs):
     """Segment visitors by their RFM figures."""
 
-    method: Literal["kmeans", "bisecting"] = "kmeans"
-    """kmeans, or bisecting: segments are halved one after the other, so that they nest."""
+    method: Literal["kmeans", "bisecting", "dbscan"] = "kmeans"
+    """kmeans; bisecting: segments are halved one after the other, so that they nest; or dbscan: a segment is where
+    visitors stand close, however many there are, and who stands alone is in one of its own."""
+
+    eps: Annotated[float, Field(gt=0, le=100)] = 0.3
+    """For dbscan: how near a neighbour is, in standard deviations."""
+
+    least: Annotated[int, Field(ge=1, le=1_000_000)] = 20
+    """For dbscan: how many neighbours, oneself included, make a dense place."""
 
     k_min: Annotated[int, Field(ge=2, le=50)] = 3
     """Fewest segments tried."""
@@ -169,6 +184,71 @@ def members_before(lake: Lake, cut_ms: int) -> DataFrame:
     )
 
 
+# Segments by density
+
+
+class Dense(NamedTuple):
+    """Visitors by dense place: ``members`` has visitor_id, x and ``at``, the largest place first, counted from 0.
+
+    ``middles`` (k, 3) are the places' means; where ``noise``, the last is that of visitors who stand alone.
+    """
+
+    members: DataFrame
+    middles: NDArray[np.float64]
+    noise: bool
+
+
+def dense(rfm: DataFrame, scale: Scale, args: Args) -> Dense:
+    """Find the dense places; raises ConfigError where there are more than :data:`MOST_PLACES`."""
+    found = dbscan(rfm, "visitor_id", scale.cells(), args.eps, args.least).persist()
+    try:
+        # Sums are of whole multiples of 2 ** -24, exact in any order.
+        units = [f.sum(f.round(f.col("x")[i] / GRID).cast("decimal(38,0)")) for i in range(len(MEASURES))]
+        told = found.groupBy("cluster").agg(f.count("*").alias("size"), f.min("visitor_id").alias("first"), *units)
+        if told.count() > MOST_PLACES:
+            raise ConfigError(f"more than {MOST_PLACES} dense places: raise --eps {args.eps}, or --least {args.least}")
+        rows = sorted(told.collect(), key=lambda row: (row["cluster"] is None, -row["size"], row["first"]))
+        ranks = [(row["cluster"], at) for at, row in enumerate(rows)]
+        ranked = f.broadcast(rfm.sparkSession.createDataFrame(ranks, "_cluster long, at int"))
+        same = f.col("cluster").eqNullSafe(f.col("_cluster"))
+        members = found.join(ranked, same, how="inner").select("visitor_id", "x", "at").localCheckpoint()
+        middles = np.array([[int(total) / row["size"] * GRID for total in row[3:]] for row in rows])
+        return Dense(members, middles, rows[-1]["cluster"] is None)
+    finally:
+        found.unpersist()
+
+
+def segments_by_density(places: Dense, scale: Scale, history: Sequence[Any], within: float) -> list[Segment]:
+    """The dense places as segments, in their order; those who stand alone are :data:`NOISE`, which keeps its id."""
+    alone = [row for row in history if row["segment"] == NOISE]
+    held = {row["segment_id"] for row in alone}
+    others = [row for row in history if row["segment"] != NOISE]
+    segments = segments_of(places.middles[: -1 if places.noise else None], scale, others, within)
+    free = max([*held, *(row["segment_id"] for row in history), *(s.segment_id for s in segments)], default=-1) + 1
+    for i, each in enumerate(segments):
+        if each.segment_id in held:
+            segments[i], free = replace(each, segment_id=free), free + 1
+    if places.noise:
+        recency, frequency, monetary = scale.figures(places.middles[-1]).round(4).tolist()
+        known = min(held, default=free)
+        segments.append(Segment(known, NOISE, (recency, frequency, monetary), NOISE if held else None))
+    return segments
+
+
+def placed(places: Dense, segments: Sequence[Segment], cut: int) -> DataFrame:
+    """Rows of gold/segments: each visitor's place, and the distance to its middle."""
+    at = f.col("at") + 1
+    middle = f.element_at(f.array(*(f.array(*map(f.lit, place)) for place in places.middles.tolist())), at)
+    away = f.zip_with("x", middle, lambda here, there: (here - there) * (here - there))
+    return places.members.select(
+        "visitor_id",
+        f.lit(cut).cast("long").alias("cut_ms"),
+        f.element_at(f.array(*(f.lit(s.segment_id) for s in segments)), at).alias("segment_id"),
+        f.element_at(f.array(*(f.lit(s.segment) for s in segments)), at).alias("segment"),
+        f.sqrt(f.aggregate(away, f.lit(0.0), lambda total, square: total + square)).alias("distance"),
+    ).select(*SEGMENTS.names)
+
+
 def moves(segments: DataFrame, before: DataFrame, cut_ms: int) -> DataFrame:
     """Rows of gold/segment_moves: those whose segment is not the one they had."""
     now = segments.select("visitor_id", f.col("segment_id").alias("to_id"), f.col("segment").alias("to_segment"))
@@ -205,14 +285,19 @@ def main(spark: SparkSession, args: Args) -> dict[str, Any]:
         distinct = rfm.select(*MEASURES).distinct().count()
         found: dict[int, Clusters] = {}
         segments: list[Segment] = []
-        deviation: list[float] = []
+        deviation: list[float] | None = []
         members = spark.createDataFrame([], struct_type(SEGMENTS))
         # With fewer kinds of visitors than segments, in a young shop, nobody belongs to one, and that is what is told.
         if distinct > args.k_min:
             scale = scale_of(rfm)
+            earlier = lake.read_or_empty("gold/segment_history").where(f.col("cut_ms") < args.cut).collect()
+        if distinct > args.k_min and args.method == "dbscan":
+            places = dense(rfm, scale, args)
+            segments = segments_by_density(places, scale, earlier, args.same_within)
+            members, deviation = placed(places, segments, args.cut), None
+        elif distinct > args.k_min:
             found = clusters(rfm, scale, range(args.k_min, min(args.k_max, distinct - 1) + 1), args)
             centroids = best_of(found).centres
-            earlier = lake.read_or_empty("gold/segment_history").where(f.col("cut_ms") < args.cut).collect()
             segments = segments_of(centroids, scale, earlier, args.same_within)
             members = assigned(rfm, scale, segments, centroids, args.cut)
             deviation = scale.deviation.tolist()
@@ -225,18 +310,19 @@ def main(spark: SparkSession, args: Args) -> dict[str, Any]:
     }
 
 
-def written(lake: Lake, segments: Sequence[Segment], deviation: list[float], cut_ms: int) -> dict[str, Any]:
+def written(lake: Lake, segments: Sequence[Segment], deviation: list[float] | None, cut_ms: int) -> dict[str, Any]:
     """Write what follows from the members of a cut's segments: centroids, history, moves; their counts.
 
-    A centroid goes with the deviation of log1p of each measure, so that serving measures as the clustering did.
+    A centroid goes with the deviation of log1p of each measure, so that serving measures as the clustering did; without
+    one where the nearest centroid does not decide, and then a visitor stays where the cut left it.
     """
     members = lake.read("gold/segments")
     sizes = {row["segment_id"]: row["count"] for row in members.groupBy("segment_id").count().collect()}
     this_cut = f"cut_ms = {cut_ms}"
-    centroids, history = [], []
+    centroids, history, told = [], [], {} if deviation is None else {"deviation": deviation}
     for s in segments:
         figures, size = dict(zip(MEASURES, s.figures, strict=True)), sizes.get(s.segment_id, 0)
-        centroids.append((s.segment_id, s.segment, size, json.dumps(figures | {"deviation": deviation}), None, None))
+        centroids.append((s.segment_id, s.segment, size, json.dumps(figures | told), None, None))
         history.append((cut_ms, s.segment_id, s.segment, size, *s.figures, s.before))
     spark = lake.spark
     # A segment's list of recommendations is made when it is published.

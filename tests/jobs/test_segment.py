@@ -1,14 +1,19 @@
 """Segments over three days: ids and names stay, who moved is told once, and a cut run again changes nothing."""
 
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 import pytest
+from pyspark.sql import functions as f
+from sklearn.cluster import DBSCAN
 
 from common.contracts.profiles import RFM
 from common.features.windows import DAY_MS
+from common.rfm import read_centroid
 from jobs import segment
 from jobs.segment import Segment, segments_of
+from jobs.spark.density import dbscan
 from jobs.spark.schema import struct_type
 from jobs.spark.tables import Lake
 
@@ -123,3 +128,39 @@ def test_an_id_is_never_given_to_another_segment():
     assert [s.segment_id for s in found] == [2, 0, 3], "1 was gone at the newest cut"
     assert [s.before for s in found] == [None, "Loyal Customers", None]
     assert found[0] == Segment(2, "Lapsed Customers", (200.0, 2.0, 100.0), None)
+
+
+def test_dense_places_are_those_of_dbscan_on_one_machine(spark):
+    rng = np.random.default_rng(2)
+    blobs = [rng.normal(centre, spread, (70, 3)) for centre, spread in ((0, 0.2), (2, 0.4), (-3, 0.6))]
+    x = np.concatenate([*blobs, rng.uniform(-5, 5, (60, 3)), np.zeros((9, 3)), np.full((4, 3), 4.9)])
+    points = spark.createDataFrame(
+        [(i, *row) for i, row in enumerate(x.tolist())], "id long, a double, b double, c double"
+    )
+    found = {r["id"]: r["cluster"] for r in dbscan(points, "id", [f.col(c) for c in "abc"], 0.35, 5).collect()}
+    theirs = DBSCAN(eps=0.35, min_samples=5).fit(x)
+    assert {i for i, cluster in found.items() if cluster is None} == set(np.flatnonzero(theirs.labels_ == -1).tolist())
+    pairs = {(found[i], theirs.labels_[i]) for i in theirs.core_sample_indices_.tolist()}
+    assert len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs}) > 2
+
+
+def test_segments_by_density_keep_ids_and_set_those_apart_who_stand_alone(spark, tmp_path):
+    lake = Lake(spark, str(tmp_path))
+    visitors = figures(1, kinds({LOYAL: 25, LAPSED: 30, NEW: 25})) | {"odd": (900, 400, 90_000)}
+    args: dict[str, Any] = {"lake": lake.root, "method": "dbscan", "k_min": 2, "eps": 0.6, "least": 5}
+    made = []
+    for cut in CUTS[:2]:
+        write(lake, cut, visitors)
+        told = segment.main(spark, segment.Args(cut=cut, **args))
+        assert told["k"] == 4 and told["sizes"][segment.NOISE] == 1
+        made.append(
+            {row["visitor_id"]: (row["segment_id"], row["segment"]) for row in lake.read("gold/segments").collect()}
+        )
+    assert made[0] == made[1] and len(set(made[0].values())) == 4
+    assert [v for v, (_, name) in made[0].items() if name == segment.NOISE] == ["odd"]
+    assert moves(lake, CUTS[1]) == {}
+    centroids = lake.read("gold/centroids").collect()
+    assert {read_centroid(row["centroid"]) for row in centroids} == {None}, "serving leaves a visitor where the cut did"
+    before = tables(lake)
+    segment.main(spark, segment.Args(cut=CUTS[1], **args))
+    assert tables(lake) == before

@@ -14,6 +14,8 @@ spark-submit \
   --lake /srv/dovetail/lake \
   --cut 2026-11-20T00:00:00Z \
   --method kmeans \
+  --eps 0.3 \
+  --least 20 \
   --k-min 3 \
   --k-max 6 \
   --restarts 10 \

@@ -546,8 +546,8 @@ def _blank(text: str | None) -> bool:
 def _settle(wire: _Wire, now_ms: int, policy: "Policy | _Bounds") -> Decimal | None | _Fault:
     """Check what types cannot say; return the exact price, or the first fault in a fixed order.
 
-    Blank ids in ``wire`` become None, a country its code, a missing category the catalogue's, a missing line of a
-    purchase or refund 1.
+    Blank texts in ``wire`` become None, a country its code, a device lower case, a missing category the catalogue's, a
+    missing line of a purchase or refund 1.
     """
     event_type = wire.event_type
     if event_type is None:
@@ -606,6 +606,10 @@ def _settle(wire: _Wire, now_ms: int, policy: "Policy | _Bounds") -> Decimal | N
         wire.currency = currency.upper()
     if wire.country is not None:
         wire.country = country_code(wire.country) or None
+    if wire.device is not None:
+        wire.device = " ".join(wire.device.split()).lower() or None
+    if wire.query is not None:
+        wire.query = " ".join(wire.query.split()) or None
     for group in required:
         for name in group:
             if getattr(wire, name):

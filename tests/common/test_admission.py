@@ -367,6 +367,13 @@ def test_a_country_is_its_code_of_two_letters(said: str, country: str | None) ->
     assert accepted(wire(VIEW, country=said)).country == country
 
 
+def test_texts_that_say_the_same_are_the_same() -> None:
+    event = accepted(wire(VIEW, event_type="search", query="  green \t tea ", device=" Mobile"))
+    assert (event.query, event.device) == ("green tea", "mobile")
+    assert accepted(wire(VIEW, device=" ")).device is None
+    assert refused(wire(VIEW, event_type="search", query=" ")).reason is Reason.MISSING_FIELD
+
+
 def test_an_event_has_the_fields_of_its_contract() -> None:
     event = accepted(wire({**PURCHASE, "anonymous_id": "cookie", "colour": "red", "size": {"w": 1.50}}, currency="gbp"))
     assert event == Event(

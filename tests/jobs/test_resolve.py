@@ -1,6 +1,7 @@
 """Customers become persons: found without labels, kept from run to run, each field by its rule, nothing told."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from jobs.spark.components import components
 from jobs.spark.schema import struct_type
 from jobs.spark.tables import Lake
 from local.simulator.customers import FIELDS, RegisterConfig, register
+from tests.jobs.dying import run_killed
 
 pytestmark = pytest.mark.spark
 
@@ -114,6 +116,21 @@ def test_the_queue_holds_pairs_of_different_persons_with_named_levels(spark, sho
         assert row["customer_id"] < row["other_id"] and row["person_id"] != row["other_person_id"]
         assert set(row["levels"]) == {each.name for each in COMPARISONS}
         assert row["probability"] + 1e-9 >= 0.1
+
+
+def test_a_killed_run_done_again_gives_the_same_persons(spark, shop, tmp_path, monkeypatch):
+    """Persons are told apart by ids that the killed run may have written already."""
+    folder = shop[0]
+    whole = Lake(spark, str(folder / "lake"))
+    expected = {name: everything(whole, name) for name in OUTPUTS}
+    shutil.copytree(whole.root, tmp_path / "lake")
+    lake = Lake(spark, str(tmp_path / "lake"))
+    for name in OUTPUTS[1:]:
+        shutil.rmtree(lake.path(name))
+    args = resolve_customers.Args(lake=lake.root, random_pairs=20_000, lsh_bands=2)
+    deaths, _ = run_killed(monkeypatch, spark, resolve_customers.main, args)
+    assert deaths == len(OUTPUTS)
+    assert {name: everything(lake, name) for name in OUTPUTS} == expected
 
 
 def test_a_verdict_is_honoured_kept_and_told(spark, shop):

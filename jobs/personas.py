@@ -20,9 +20,11 @@ from common.errors import ConfigError
 from common.features.expressions import event
 from common.features.windows import DAY_MS
 from common.personas import OTHER, Basket, Override, Persona, card, overridden, read_overrides, to_json
+from jobs.segment import members_before
 from jobs.spark.args import ARGUMENTS, JobArgs
 from jobs.spark.before import events_before
-from jobs.spark.persona_report import Flow, page
+from jobs.spark.increment import days_between, on_days
+from jobs.spark.persona_report import Flow, Lift, page
 from jobs.spark.run import run
 from jobs.spark.schema import struct_type
 from jobs.spark.tables import Lake
@@ -133,6 +135,53 @@ def cards(lake: Lake, args: Args, overrides: list[Override]) -> list[Persona]:
     return made
 
 
+def lifts(members: DataFrame, since: DataFrame, cut_ms: int, since_ms: int) -> DataFrame:
+    """Rows of gold/segment_lift.
+
+    ``members`` has visitor_id, segment_id and segment as of ``since_ms``; ``since`` the events from then to the cut.
+    """
+    spent = (f.col("price") * f.col("quantity").cast("decimal(10,0)")).cast("decimal(38,4)")
+    bought = f.col("event_type") == "purchase"
+    did = since.groupBy("visitor_id").agg(f.max(bought).alias("bought"), f.sum(f.when(bought, spent)).alias("spent"))
+    told = (
+        members.join(did, "visitor_id", how="left")
+        .groupBy("segment_id", "segment")
+        .agg(
+            f.count("*").alias("members"),
+            f.count("bought").alias("active"),
+            f.count_if("bought").alias("buyers"),
+            f.coalesce(f.sum("spent"), f.lit(0)).cast("decimal(38,4)").alias("spend"),
+        )
+    )
+    everyone = Window.partitionBy()
+
+    def lift(count: str) -> Column:
+        whole = f.sum(count).over(everyone) / f.sum("members").over(everyone)
+        return f.when(whole > 0, f.col(count) / f.col("members") / whole)
+
+    cuts = {"cut_ms": f.lit(cut_ms).cast("long"), "since_ms": f.lit(since_ms).cast("long")}
+    return told.withColumns({**cuts, "activity_lift": lift("active"), "order_lift": lift("buyers")})
+
+
+def write_lifts(lake: Lake, cut_ms: int) -> list[Lift]:
+    """Judge the segments of the cut before by what their members did since; returns what the report tells."""
+    cuts = lake.read_or_empty("gold/segment_history").where(f.col("cut_ms") < cut_ms)
+    newest = cuts.agg(f.max("cut_ms")).first()
+    if newest is None or newest[0] is None:
+        return []
+    since_ms = int(newest[0])
+    was = members_before(lake, cut_ms)
+    members = was.select("visitor_id", f.col("from_id").alias("segment_id"), f.col("from_segment").alias("segment"))
+    days = on_days(events_before(lake, cut_ms), days_between(since_ms, cut_ms))
+    made = lifts(members, days.where(f.col("event_ms") >= since_ms), cut_ms, since_ms)
+    lake.replace("gold/segment_lift", made.coalesce(1), f"cut_ms = {cut_ms}")
+    rows = lake.read("gold/segment_lift").where(f.col("cut_ms") == cut_ms).collect()
+    found = [
+        Lift(r["segment"], r["members"], r["active"], r["buyers"], r["activity_lift"], r["order_lift"]) for r in rows
+    ]
+    return sorted(found, key=lambda row: (-(row.activity_lift or 0.0), row.segment))
+
+
 def flows(lake: Lake, cut_ms: int) -> list[Flow]:
     """How many visitors moved between which segments at the cut."""
     moved = lake.read("gold/segment_moves").where(f.col("cut_ms") == cut_ms)
@@ -159,16 +208,18 @@ def main(spark: SparkSession, args: Args) -> dict[str, Any]:
     made = cards(lake, args, overrides)
     rows = [(p.segment_id, args.cut, p.segment, p.size, to_json(p)) for p in made]
     lake.replace("gold/personas", spark.createDataFrame(rows, struct_type(PERSONAS)))
+    judged = write_lifts(lake, args.cut)
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         fresh = path.with_name(f".{path.name}.new")
-        fresh.write_text(page(made, flows(lake, args.cut), args.cut, args.days), encoding="utf-8")
+        fresh.write_text(page(made, flows(lake, args.cut), judged, args.cut, args.days), encoding="utf-8")
         fresh.replace(path)
     unused = [o for o in overrides if not any(o.segment in (p.segment_id, p.segment) for p in made)]
     return {
         "personas": len(made),
         "overridden": sum(bool(p.overrides) for p in made),
         "overrides_without_segment": len(unused),
+        "segments_judged": len(judged),
         "report": str(path or "none"),
     }
 

@@ -115,6 +115,26 @@ SEGMENT_MOVES = Contract(
     ),
 )
 
+SEGMENT_LIFT = Contract(
+    name="segment_lift",
+    version=1,
+    key=("cut_ms", "segment_id"),
+    partition_by=("cut_ms",),
+    doc="What the members of each segment of the cut before have done since: whether a segment tells anything.",
+    fields=(
+        Field("cut_ms", EPOCH_MS, nullable=False),
+        Field("since_ms", EPOCH_MS, nullable=False, doc="The cut before"),
+        Field("segment_id", INT, nullable=False),
+        Field("segment", STRING, nullable=False),
+        Field("members", LONG, nullable=False, doc="At the cut before"),
+        Field("active", LONG, nullable=False, doc="Members with an event since"),
+        Field("buyers", LONG, nullable=False, doc="Members with a purchase since"),
+        Field("spend", MONEY, nullable=False),
+        Field("activity_lift", DOUBLE, doc="Share of active members by that of all segments; empty where nobody was"),
+        Field("order_lift", DOUBLE, doc="The same of buyers"),
+    ),
+)
+
 MEMBERSHIPS = Contract(
     name="memberships",
     version=1,

@@ -45,8 +45,20 @@ class Flow(NamedTuple):
     visitors: int
 
 
-def page(cards: Sequence[Persona], flows: Sequence[Flow], cut_ms: int, days: int) -> str:
-    """The report of a cut's cards, which were made from the events of ``days`` before it, and of who moved."""
+class Lift(NamedTuple):
+    """What the members of a segment of the cut before did since; a lift is their share by everyone's, if any did."""
+
+    segment: str
+    members: int
+    active: int
+    buyers: int
+    activity_lift: float | None
+    order_lift: float | None
+
+
+def page(cards: Sequence[Persona], flows: Sequence[Flow], lifts: Sequence[Lift], cut_ms: int, days: int) -> str:
+    """The report of a cut's cards, which were made from the events of ``days`` before it, of who moved, and of what
+    the segments of the cut before told."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"spoken": spoken, "percent": lambda x: f"{x:.0%}", "money": lambda x: f"{x:,.2f}"}
     template = environment.from_string((files("jobs.spark") / "personas.html").read_text(encoding="utf-8"))
@@ -54,6 +66,7 @@ def page(cards: Sequence[Persona], flows: Sequence[Flow], cut_ms: int, days: int
     return template.render(
         cards=cards,
         flows=sorted(flows, key=lambda flow: (-flow.visitors, flow.origin or "", flow.goal or "")),
+        lifts=lifts,
         colours=colours,
         cut=datetime.fromtimestamp(cut_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC"),
         days=days,

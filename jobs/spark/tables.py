@@ -62,6 +62,7 @@ TABLES: dict[str, Table] = {
         Table("gold/segment_history", ALL["segment_history"], "segment"),
         Table("gold/segment_moves", ALL["segment_moves"], "segment"),
         Table("gold/memberships", ALL["memberships"], "memberships"),
+        Table("gold/segment_lift", ALL["segment_lift"], "personas"),
         Table("gold/personas", ALL["personas"], "personas"),
         Table("gold/prepared", ALL["prepared"], "prepare"),
         Table("gold/fills", ALL["fills"], "impute"),

@@ -9,12 +9,12 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from common.contracts.events import SILVER_EVENTS
-from common.contracts.profiles import SEGMENT_MOVES, SEGMENT_VIEW, SEGMENTS
+from common.contracts.profiles import SEGMENT_HISTORY, SEGMENT_MOVES, SEGMENT_VIEW, SEGMENTS
 from common.errors import ConfigError
 from common.features.windows import DAY_MS, HOUR_MS
 from common.personas import Basket, Persona, Share, from_json
 from jobs import personas
-from jobs.spark.persona_report import Flow, page
+from jobs.spark.persona_report import Flow, Lift, page
 from jobs.spark.schema import struct_type
 from jobs.spark.tables import Lake
 from tests.browser import chromium
@@ -56,6 +56,8 @@ def lake(spark, tmp_path):
     figures = '{"recency_days": 5.0, "frequency": 2.0, "monetary": 40.0}'
     moves = [("a", CUT, None, None, 0, "Loyal Customers"), ("b", CUT - DAY_MS, None, None, 4, "Newcomers")]
     lake.replace("gold/segment_moves", spark.createDataFrame(moves, struct_type(SEGMENT_MOVES)))
+    history = [(CUT - DAY_MS, 4, "Newcomers", 1, 5.0, 2.0, 40.0, None)]
+    lake.replace("gold/segment_history", spark.createDataFrame(history, struct_type(SEGMENT_HISTORY)))
     centroids = [(0, "Loyal Customers", 1, figures, None, None), (4, "Newcomers", 1, figures, None, None)]
     lake.replace("gold/centroids", spark.createDataFrame(centroids, struct_type(SEGMENT_VIEW)))
     return lake
@@ -69,6 +71,10 @@ def test_cards_and_report_of_a_small_shop(lake, tmp_path):
     counts = personas.main(lake.spark, args)
     report = Path(counts["report"])
     assert "newly in a segment" in report.read_text()
+    judged = lake.read("gold/segment_lift").collect()
+    assert counts["segments_judged"] == len(judged) == 1, "b was a newcomer at the cut before, and came not again"
+    assert (judged[0]["segment"], judged[0]["members"], judged[0]["active"]) == ("Newcomers", 1, 0)
+    assert judged[0]["activity_lift"] is None
     assert (counts["personas"], counts["overridden"], counts["overrides_without_segment"]) == (2, 1, 1)
     cards = {row["segment_id"]: from_json(row["card"]) for row in lake.read("gold/personas").collect()}
 
@@ -92,6 +98,27 @@ def test_cards_and_report_of_a_small_shop(lake, tmp_path):
     assert (report.read_text(), sorted(map(str, lake.read("gold/personas").collect()))) == before
 
 
+@pytest.mark.spark
+def test_a_segment_is_judged_by_what_its_members_do_next(spark):
+    members = [("a", 0, "Loyal"), ("b", 0, "Loyal"), ("c", 1, "Lapsed"), ("d", 1, "Lapsed")]
+    events = [
+        ("a", "purchase", Decimal(3), 2),
+        ("a", "view", None, None),
+        ("b", "view", None, None),
+        ("x", "view", None, None),
+    ]
+    since = spark.createDataFrame(events, "visitor_id string, event_type string, price decimal(18,4), quantity int")
+    made = personas.lifts(
+        spark.createDataFrame(members, "visitor_id string, segment_id int, segment string"), since, 9, 8
+    )
+    rows = {row["segment"]: row for row in made.collect()}
+    loyal, lapsed = rows["Loyal"], rows["Lapsed"]
+    assert (loyal["members"], loyal["active"], loyal["buyers"], loyal["spend"]) == (2, 2, 1, 6)
+    assert (loyal["activity_lift"], loyal["order_lift"]) == (2, 2)
+    assert (lapsed["active"], lapsed["spend"], lapsed["activity_lift"], lapsed["order_lift"]) == (0, 0, 0, 0)
+    assert (loyal["since_ms"], loyal["cut_ms"]) == (8, 9)
+
+
 def test_a_lake_that_is_no_path_needs_to_be_told_where_the_report_goes():
     args: dict[str, Any] = {"lake": "s3a://bucket/lake", "cut": CUT}
     with pytest.raises(ConfigError, match="--report"):
@@ -100,6 +127,7 @@ def test_a_lake_that_is_no_path_needs_to_be_told_where_the_report_goes():
     assert personas.report_path(personas.Args(**args, report="p.html")) == Path("p.html")
 
 
+LIFTS = [Lift("Segment 0", 100, 60, 30, 2.0, 3.0), Lift("Segment 3", 400, 0, 0, 0.0, None)]
 FLOWS = [Flow("Segment 2", None, 3), Flow("Segment 0", "Segment 1", 1200), Flow(None, "Segment 3", 40)]
 
 
@@ -129,7 +157,7 @@ def card(i: int, title: str) -> Persona:
 
 def test_the_report_reads_well_in_a_browser(tmp_path):
     path = tmp_path / "personas.html"
-    path.write_text(page([card(i, f"Segment {i}") for i in range(4)], FLOWS, CUT, 90), encoding="utf-8")
+    path.write_text(page([card(i, f"Segment {i}") for i in range(4)], FLOWS, LIFTS, CUT, 90), encoding="utf-8")
     faults: list[str] = []
     asked: list[str] = []
     with sync_playwright() as playwright:
@@ -148,10 +176,11 @@ def test_the_report_reads_well_in_a_browser(tmp_path):
         view.screenshot(path=tmp_path / "personas.png", full_page=True)
         view.set_viewport_size({"width": 390, "height": 800})
         assert view.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        assert view.get_by_role("row", name="Segment 3 400 0% 0.0 0% –").count() == 1
         assert view.locator("tr").all_inner_texts()[0].split() == ["Segment", "0", "→", "Segment", "1", "1,200"]
         browser.close()
     assert faults == [] and asked == [path.as_uri()]
 
 
 def test_no_segments_make_a_page_that_says_so():
-    assert "No segments yet" in page([], [], CUT, 90)
+    assert "No segments yet" in page([], [], [], CUT, 90)

@@ -12,6 +12,7 @@ from pyspark.sql import functions as f
 
 from common.rules import RULES
 from jobs.spark.args import ARGUMENTS, JobArgs
+from jobs.spark.observing import observed
 from jobs.spark.run import run
 from jobs.spark.tables import Lake
 
@@ -37,26 +38,42 @@ def quarantined(events: DataFrame) -> DataFrame:
     return events.where("rule IS NOT NULL")
 
 
+def within(days: set[str] | None) -> str | None:
+    """The partitions of the target that hold rows of these days; None where they are not known."""
+    if days is None:
+        return None
+    named = ", ".join(f"DATE'{day}'" for day in sorted(days))
+    return f"t.event_date IN ({named})" if days else "false"
+
+
 def main(spark: SparkSession, args: Args) -> dict[str, Any]:
-    """Judge what is new in bronze and file it; every row in is either good or quarantined."""
+    """Judge what is new in bronze and file it; every row in is either good or quarantined.
+
+    Rows are counted as they are written (``observe``), and read again only where some broke a rule. Each of the two
+    tables says what it has seen, so a run that fails between them files the rest again.
+    """
     lake = Lake(spark, args.lake)
-    changed, version = lake.changes("bronze/events", since=lake.mark("silver/cleansed", "bronze/events"))
+    marks = [lake.mark(table, "bronze/events") for table in ("silver/cleansed", "quarantine/events")]
+    since = None if None in marks else min(mark for mark in marks if mark is not None)
+    changed, version = lake.changes("bronze/events", since=since)
+    if since == version:
+        return {"rows_in": 0, "good": 0, "quarantined": 0, "rules": {}, "new_good": 0, "new_quarantined": 0}
+    where = within(lake.partitions_added("bronze/events", since, version))
+    mark = {"bronze/events": version}
+    counts = [f.count_if(f.col("rule") == rule.name).alias(rule.name) for rule in RULES]
     events = judged(changed)
-    tally = events.groupBy("rule").agg(f.count("*").alias("rows"), f.min("event_date"), f.max("event_date")).collect()
-    rows = {row["rule"]: row["rows"] for row in tally}
-    broken = {rule: count for rule, count in sorted(rows.items(), key=str) if rule is not None}
-    added, kept = 0, 0
-    if rows:
-        within = f"t.event_date BETWEEN DATE'{min(r[2] for r in tally)}' AND DATE'{max(r[3] for r in tally)}'"
-        if broken:
-            kept = lake.insert_new("quarantine/events", quarantined(events), within=within).inserted
-        # Last, since it carries the mark: a run that fails before reads the same rows again.
-        added = lake.insert_new(
-            "silver/cleansed", good(events), within=within, mark={"bronze/events": version}
-        ).inserted
+    counted, seen = observed(events, f.count("*").alias("rows_in"), *counts)
+    added = lake.insert_new("silver/cleansed", good(counted), within=where, mark=mark).inserted
+    tally = seen.get()
+    rows_in = tally.pop("rows_in")
+    broken = {rule: count for rule, count in sorted(tally.items()) if count}
+    if broken:
+        kept = lake.insert_new("quarantine/events", quarantined(events), within=where, mark=mark).inserted
+    else:
+        kept = lake.append("quarantine/events", quarantined(events.limit(0)), mark=mark).inserted
     return {
-        "rows_in": sum(rows.values()),
-        "good": rows.get(None, 0),
+        "rows_in": rows_in,
+        "good": rows_in - sum(broken.values()),
         "quarantined": sum(broken.values()),
         "rules": broken,
         "new_good": added,

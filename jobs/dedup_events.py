@@ -11,6 +11,7 @@ from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as f
 
 from jobs.spark.args import ARGUMENTS, JobArgs
+from jobs.spark.observing import observed
 from jobs.spark.run import run
 from jobs.spark.tables import Lake
 
@@ -38,17 +39,19 @@ def earlier(source: str, target: str) -> str:
 def main(spark: SparkSession, args: Args) -> dict[str, Any]:
     """Merge what is newly cleansed into silver/events."""
     lake = Lake(spark, args.lake)
-    changed, version = lake.changes("silver/cleansed", since=lake.mark("silver/events", "silver/cleansed"))
-    rows_in = changed.count()
-    if not rows_in:
+    since = lake.mark("silver/events", "silver/cleansed")
+    changed, version = lake.changes("silver/cleansed", since=since)
+    if since == version:
         return {"rows_in": 0, "inserted": 0, "replaced": 0, "duplicates": 0}
+    counted, seen = observed(changed, f.count("*").alias("rows_in"))
     # No predicate on the date: a producer may send an event again with another time.
     merged = lake.upsert(
         "silver/events",
-        first_of_each(changed),
+        first_of_each(counted),
         replace_if=earlier("s", "t"),
         mark={"silver/cleansed": version},
     )
+    rows_in = seen.get()["rows_in"]
     return {
         "rows_in": rows_in,
         "inserted": merged.inserted,

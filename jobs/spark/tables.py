@@ -179,6 +179,22 @@ class Lake:
             .load(self.path(table))
         )
 
+    def partitions_added(self, table: str, since: int | None, until: int) -> set[str] | None:
+        """The values of the table's first partition column in files added after version ``since``, up to ``until``.
+
+        By the log alone, without reading a row. None where it is not known: of all versions, or of commits whose entry
+        is gone.
+        """
+        if since is None:
+            return None
+        column, found = TABLES[table].contract.partition_by[0], set()
+        for version in range(since + 1, until + 1):
+            entries = self._entries(table, version)
+            if not entries:
+                return None
+            found |= {entry["add"]["partitionValues"][column] for entry in entries if "add" in entry}
+        return found
+
     def mark(self, table: str, source: str) -> int | None:
         """The version of ``source`` that the table has seen, from its newest marked commit; None where unknown."""
         return self.marks(table).get(source)
@@ -197,10 +213,11 @@ class Lake:
 
     # Writing
 
-    def append(self, table: str, frame: DataFrame) -> Written:
+    def append(self, table: str, frame: DataFrame, mark: Mapping[str, int] | None = None) -> Written:
         """Add the rows."""
         out = self._prepare(table, frame)
-        return self._committed(table, lambda: out.write.format("delta").mode("append").save(self.path(table)))
+        with self._marked(mark):
+            return self._committed(table, lambda: out.write.format("delta").mode("append").save(self.path(table)))
 
     def replace(
         self, table: str, frame: DataFrame, where: str | None = None, mark: Mapping[str, int] | None = None
@@ -311,15 +328,21 @@ class Lake:
 
     @contextmanager
     def _marked(self, mark: Mapping[str, int] | None) -> Iterator[None]:
-        key = "spark.databricks.delta.commitInfo.userMetadata"
         if mark is None:
             yield
             return
-        self.spark.conf.set(key, json.dumps({MARK: dict(mark)}))
+        # A commit that adds no row is left out by default, and the mark with it.
+        settings = {
+            "spark.databricks.delta.commitInfo.userMetadata": json.dumps({MARK: dict(mark)}),
+            "spark.databricks.delta.skipRecordingEmptyCommits": "false",
+        }
+        for key, value in settings.items():
+            self.spark.conf.set(key, value)
         try:
             yield
         finally:
-            self.spark.conf.unset(key)
+            for key in settings:
+                self.spark.conf.unset(key)
 
     def _committed(self, table: str, write: Callable[[], Any]) -> Written:
         """Run the write; note its version and return what it did, by the commit's own metrics."""
@@ -347,21 +370,22 @@ class Lake:
         return [s.getPath().getName() for s in system.listStatus(path)] if system.exists(path) else []
 
     def _commit(self, table: str, version: int) -> dict[str, Any]:
+        entries = self._entries(table, version)
+        return next((entry["commitInfo"] for entry in entries if "commitInfo" in entry), {})
+
+    def _entries(self, table: str, version: int) -> list[dict[str, Any]]:
+        """A commit's entries; none where its file is gone."""
         path = self._hadoop_path(f"{self.path(table)}/_delta_log/{version:020d}.json")
         system = path.getFileSystem(self.spark.sparkContext._jsc.hadoopConfiguration())
         if not system.exists(path):
-            return {}
+            return []
         stream = system.open(path)
         try:
             jvm: Any = self.spark.sparkContext._jvm
             text = jvm.org.apache.commons.io.IOUtils.toString(stream, jvm.java.nio.charset.StandardCharsets.UTF_8)
         finally:
             stream.close()
-        for line in text.splitlines():
-            entry = json.loads(line)
-            if "commitInfo" in entry:
-                return entry["commitInfo"]
-        return {}
+        return [json.loads(line) for line in text.splitlines()]
 
     def _hadoop_path(self, path: str) -> Any:
         jvm: Any = self.spark.sparkContext._jvm

@@ -11,6 +11,7 @@ from pyspark.sql import functions as f
 from common.contracts.events import BRONZE_EVENTS
 from common.errors import ConcurrentRun, ContractError, IncompleteInput
 from jobs import cleanse, dedup_events
+from jobs.spark.observing import observed
 from jobs.spark.run import alone, execute
 from jobs.spark.schema import struct_type
 from jobs.spark.tables import Lake
@@ -123,3 +124,29 @@ def test_of_two_runs_of_a_job_at_once_one_goes_on(tmp_path):
         other.join()
     with alone(str(tmp_path), "rfm"):
         pass
+
+
+@pytest.mark.spark
+def test_rows_are_counted_as_they_are_written_also_where_none_is_left_to_write(spark, lake):
+    rows = frame(spark, [event(i) for i in range(7)])
+    for written, kept in ((7, "true"), (0, "true"), (0, "offset < 0")):
+        counted, tally = observed(rows, f.count("*").alias("rows"), f.max("offset").alias("last"))
+        assert lake.insert_new("silver/cleansed", counted.where(kept)).inserted == written
+        assert tally.get() == {"rows": 7, "last": 6}
+    counted, tally = observed(rows, f.count("*").alias("rows"))
+    lake.upsert("silver/events", dedup_events.first_of_each(counted))
+    lake.upsert("silver/events", dedup_events.first_of_each(counted.where("offset > 4")))
+    assert tally.get() == {"rows": 7}
+
+
+@pytest.mark.spark
+def test_a_delivery_of_nothing_but_what_breaks_a_rule_is_counted(spark, lake):
+    args = cleanse.Args(lake=lake.root, cut=START_MS + DAY_MS)
+    lake.append("bronze/events", frame(spark, [event(1)]))
+    assert cleanse.main(spark, args)["rules"] == {}
+    lake.append("bronze/events", frame(spark, [event(2, event_type="purchase"), event(3, country="Atlantis")]))
+    told = cleanse.main(spark, args)
+    assert (told["rows_in"], told["good"], told["new_good"], told["new_quarantined"]) == (2, 0, 0, 2)
+    assert told["rules"] == {"country_is_known": 1, "sale_has_order": 1}
+    assert cleanse.main(spark, args)["rows_in"] == 0
+    assert lake.partitions_added("bronze/events", 0, 2) == {"2026-03-01"}

@@ -201,7 +201,7 @@ def groups(figures: list[Row]) -> dict[str, dict[str, Any]]:
             "popularity": round(found[name, POPULARITY]["ndcg"], 6),
         }
         for (name, ranking), row in sorted(found.items())
-        if ranking == MODEL
+        if ranking == MODEL and (name, POPULARITY) in found
     }
 
 

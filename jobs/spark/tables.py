@@ -13,6 +13,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
+from delta import exceptions as conflict
 from delta.tables import DeltaTable
 from py4j.protocol import Py4JJavaError
 from pyspark.sql import DataFrame, SparkSession
@@ -26,6 +27,18 @@ from jobs.spark.schema import conform, struct_type
 
 STATISTICS_KINDS = ("int", "long", "double", "decimal", "date", "epoch_ms")
 MARK = "dovetail.mark"
+
+CONFLICTS = (
+    conflict.ConcurrentAppendException,
+    conflict.ConcurrentDeleteDeleteException,
+    conflict.ConcurrentDeleteReadException,
+    conflict.ConcurrentTransactionException,
+    conflict.ConcurrentWriteException,
+    conflict.DeltaConcurrentModificationException,
+    conflict.MetadataChangedException,
+    conflict.ProtocolChangedException,
+)
+"""What Delta raises where two writers meet; none of them is the parent of the others."""
 
 
 @dataclass(frozen=True)
@@ -349,10 +362,8 @@ class Lake:
         before = self.version(table)
         try:
             write()
-        except Py4JJavaError as error:
-            if "io.delta.exceptions.Concurrent" in str(error.java_exception):
-                raise ConcurrentRun(f"another run wrote {table} at the same moment: start this one again") from error
-            raise
+        except CONFLICTS as error:
+            raise ConcurrentRun(f"another run wrote {table} at the same moment: start this one again") from error
         after = self.version(table)
         if after is None or after == before:
             return Written()

@@ -53,7 +53,8 @@ def test_where_no_lock_holds_the_table_itself_lets_one_win(spark, tmp_path) -> N
             time.sleep(0.05)
         yield from batches
 
-    slow = frame(spark, [event(1, category="slow")])
+    # One task, since the other run needs the session's other core.
+    slow = frame(spark, [event(1, category="slow")]).coalesce(1)
     slow = slow.mapInArrow(wait, slow.schema)
     failure: list[Exception] = []
 

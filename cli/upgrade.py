@@ -19,11 +19,11 @@ from cli.options import home
 from common import bundle, config
 from common.config import Config
 from common.errors import ConfigError, IncompleteInput, MissingRequirement, ServerUnavailable
-from common.features.declared import Changes, changes, declared
+from common.features.declared import Changes, Declared, changes, declared
 from common.features.windows import HOUR_MS, horizon_start
 from streaming.names import OUTPUTS, consumer_group, parts_of, unit
 from streaming.takeover import TakeOver
-from views.pointer import BATCH, SPEED, read_pointer
+from views.pointer import BATCH, SPEED, Pointer, read_pointer
 from views.versions import Generations, Version, find_version, list_versions
 
 if TYPE_CHECKING:
@@ -96,35 +96,40 @@ class Plan:
         return "; ".join([*stops, *([f"dovetail stream drop {self.old}"] if drop else [])])
 
 
-def plan_of(session: Session, running: Sequence[str]) -> Plan:
-    """What an upgrade would do now; ``running`` are the applications that run.
+def plan_of(
+    speed: Pointer | None,
+    batch: Pointer | None,
+    versions: Sequence[Version],
+    running: Sequence[str],
+    now: Declared,
+) -> Plan:
+    """What an upgrade to the declarations ``now`` would do.
 
-    Raises ConfigError where nothing is live, or a group was changed under its old version.
+    ``versions`` are the generations by creation, ``running`` the applications that run. Raises ConfigError where
+    nothing is live, or a group was changed under its old version.
     """
-    speed, batch = read_pointer(session, SPEED), read_pointer(session, BATCH)
     if speed is None:
         raise ConfigError("no generation is live: start the stream (dovetail submit streaming), then dovetail live")
-    now, live = declared(), find_version(session, SPEED, speed.live)
-    # what never noted its features may be of any
-    before, published = live.info.get("features"), batch.info.get("features") if batch else None
-    features = changes(before, now) if before is not None else Changes(changed=tuple(now))
+    known = {version.name: version for version in versions}
+    units = {name: tuple(sorted(one for one in running if parts_of(one)[0] == name)) for name in known}
+    begun = [name for name, one in known.items() if one.info.get("features") == now and "take_over" in one.info]
+    old, going_on = speed.live, ""
+    if speed.live in begun and speed.previous and units.get(speed.previous[0]):
+        old, going_on = speed.previous[0], speed.live  # it went live, and the one before was not stopped
+    else:
+        newer = [name for name in begun if known[name].created_ms > known[old].created_ms and units[name]]
+        going_on = newer[-1] if newer else ""
+    before, published = known[old].info.get("features"), batch.info.get("features") if batch else None
     if published is not None:
         changes(published, now)
-    begun = [
-        version.name
-        for version in list_versions(session, SPEED)
-        if version.created_ms > live.created_ms
-        and version.info.get("features") == now
-        and "take_over" in version.info
-        and any(parts_of(one)[0] == version.name for one in running)
-    ]
     return Plan(
-        old=speed.live,
-        units=tuple(sorted(one for one in running if parts_of(one)[0] == speed.live)),
-        features=features,
+        old=old,
+        units=units[old],
+        # what never noted its features may be of any
+        features=changes(before, now) if before is not None else Changes(changed=tuple(now)),
         cut_ms=batch.cut_ms if batch is not None else None,
         backfills=batch is not None and published != now,
-        going_on=begun[-1] if begun else "",
+        going_on=going_on,
     )
 
 
@@ -137,7 +142,8 @@ def upgrade(env: str, overrides: tuple[str, ...], *, dry_run: bool, drop: bool, 
     loaded = config.load(env, None, overrides)
     rest = rest_of(loaded)
     with session_of(loaded) as session:
-        plan = plan_of(session, list(alive(rest, loaded)))
+        speed, batch = read_pointer(session, SPEED), read_pointer(session, BATCH)
+        plan = plan_of(speed, batch, list_versions(session, SPEED), list(alive(rest, loaded)), declared())
         platform = _serving_here(loaded)
         for line in plan.lines(platform is not None, drop):
             say(line)

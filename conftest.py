@@ -14,7 +14,7 @@ PURE_TIMEOUT = 120
 # Where two processes share the tests (-n 2), files that need the same engine stay together, so that it starts once. The
 # first beginning that fits decides; any other file is a group of its own. Groups are begun in the order of collection.
 GROUPS = {
-    # a Spark of its own for each job, and no other: not beside itself, but beside the session that tests share
+    # a Spark of its own for each job: it may run beside the session that the others share
     "tests/jobs/test_spark_submit.py": "servers",
     "tests/jobs/": "spark",
     "tests/common/test_expressions_engines.py": "spark",

@@ -88,7 +88,7 @@ bench: bench-name env jars zip $(BENCH_STAMP)  ## run one benchmark (NAME=...)
 # Two processes share the tests, each with engines of its own (conftest.py); ARGS="-n 0 FILE" runs some in one.
 .PHONY: test
 test: env jars zip lint  ## everything: lint, types, import rules, then all tests
-	python -m pytest -n 2 --dist loadgroup $(ARGS)
+	python -m pytest -n 2 $(ARGS)
 
 .PHONY: test-fast
 test-fast: env  ## the pure tests, no JVM (seconds)

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from setuptools import find_packages
 
+from conftest import group_of
+
 ROOT = Path(__file__).parents[1]
 ROOMS = ("common", "views", "jobs", "streaming", "serving", "local", "cli")
 
@@ -91,3 +93,15 @@ def test_no_machine_path_and_no_registry_host_in_tracked_files() -> None:
 def test_no_large_file_is_tracked() -> None:
     large = [str(path.relative_to(ROOT)) for path in tracked_files() if path.stat().st_size > 1 << 20]
     assert not large, "data and jars do not belong in the repository"
+
+
+def test_files_that_need_an_engine_share_it_in_one_process() -> None:
+    """A file that is no part of a named group would start Spark, Flink or servers a second time."""
+    files = [path for path in (ROOT / "tests").rglob("test_*.py") if path != Path(__file__)]
+    engines = [
+        name
+        for path in files
+        if re.search(r"pytest\.mark\.(spark|flink|platform)\b", path.read_text(encoding="utf-8"))
+        and group_of(name := path.relative_to(ROOT).as_posix()) == name
+    ]
+    assert engines == [], f"name a group for {engines} in conftest.py"

@@ -19,13 +19,7 @@ from views.connect import connect, disconnect
 from views.pointer import read_pointer
 from views.versions import Generations
 
-# A Spark of its own each time, so beside the tests that share one; Cassandra is shared with the other servers' tests.
-pytestmark = [
-    pytest.mark.platform,
-    pytest.mark.spark,
-    pytest.mark.timeout(1800),
-    pytest.mark.xdist_group("platform"),
-]
+pytestmark = [pytest.mark.platform, pytest.mark.spark, pytest.mark.timeout(1800)]
 
 CUT = "2026-03-01T02:00:00Z"
 JOB_LIMIT_S = 600

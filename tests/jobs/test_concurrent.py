@@ -47,10 +47,12 @@ def test_where_no_lock_holds_the_table_itself_lets_one_win(spark, tmp_path) -> N
         import time
 
         begun.touch()
-        for _ in range(600):
+        for _ in range(2_400):
             if go_on.exists():
                 break
             time.sleep(0.05)
+        else:
+            raise TimeoutError("waited 120 s for the other run to write")
         yield from batches
 
     # One task, since the other run needs the session's other core.
@@ -66,10 +68,11 @@ def test_where_no_lock_holds_the_table_itself_lets_one_win(spark, tmp_path) -> N
 
     other = threading.Thread(target=run)
     other.start()
-    for _ in range(600):
+    for _ in range(2_400):
         if begun.exists() or not other.is_alive():
             break
         threading.Event().wait(0.05)
+    assert begun.exists(), failure
     lake.replace("silver/events", frame(spark, [event(1, category="quick")]))
     go_on.touch()
     other.join(120)

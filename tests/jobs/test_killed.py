@@ -79,7 +79,8 @@ def test_a_killed_training_is_done_again_and_whole(spark, copy, monkeypatch):
     assert newest_model(copy.root, CUT_MS)[1].model_version == manifest.model_version
     now = read_training(folder)
     assert was is not None and now is not None
-    assert (now["items"], now["groups"].keys()) == (was["items"], was["groups"].keys())
+    assert now["items"] == was["items"]
+    assert now["groups"].keys() >= was["groups"].keys(), "the cut's segments, which it also looks at, are there by now"
     assert now["ndcg"] == pytest.approx(was["ndcg"], abs=0.02), "sums of a fit follow the order of tasks"
 
 

@@ -69,7 +69,7 @@ def _spark_session(environment_python, pseudonym_key, tmp_path_factory):
     session = local_session(
         "dovetail-tests",
         fetch("delta"),
-        memory="1g",
+        memory="2g",  # one session for all tests, the 541,909 rows of Online Retail among them
         settings={"spark.sql.warehouse.dir": str(tmp_path_factory.mktemp("warehouse"))},
     )
     # without it, ALS with many iterations overflows the stack of its lineage and kills the JVM

@@ -38,7 +38,7 @@ appender.console.layout.pattern = %d{yyyy-MM-dd HH:mm:ss,SSS} %-5p %c{1} %m%n
 
 
 _CONNECTOR = "flink"
-_METASPACE_MB = 256
+_METASPACE_MB = 512  # a job that has ended leaves some of its classes, and a platform sees many submissions
 _OVERHEAD_MB = 192
 METRICS_PORTS = "9249-9348"
 """Where JobManager and TaskManagers serve their metrics to Prometheus."""

@@ -149,7 +149,8 @@ def by_model(rows: DataFrame, args: Args) -> tuple[DataFrame, Told]:
     classifier = RandomForestClassifier(
         labelCol="_label", numTrees=args.trees, seed=args.seed, predictionCol="_predicted"
     )
-    predicted = classifier.fit(index.transform(known)).transform(lacking)
+    # The copy leaves the training's summary behind: it holds the session, which can't travel once it has observed.
+    predicted = classifier.fit(index.transform(known)).copy().transform(lacking)
     return IndexToString(inputCol="_predicted", outputCol="value", labels=index.labels).transform(predicted), told
 
 

@@ -19,6 +19,7 @@ from jobs import impute
 from jobs import prepare as prepare_job
 from jobs.impute import filled
 from jobs.prepare import LABEL
+from jobs.spark.observing import observed
 from jobs.spark.schema import struct_type
 from jobs.spark.tables import Lake
 
@@ -163,6 +164,9 @@ def test_each_method_fills_what_is_missing_and_says_how(lake, method):
 
 
 def test_texts_are_filled_and_columns_kept_apart(lake):
+    counted, seen = observed(lake.read("silver/items"), f.count("*").alias("rows"))
+    counted.write.format("noop").mode("overwrite").save()
+    assert seen.get() == {"rows": ITEMS_COUNT}, "as a session that has cleansed before"
     fill(lake, method="mean")
     for method, more in (("mode", {"by": "category"}), ("model", {"features": "category"})):
         counts, found = fill(lake, column="currency", method=method, **more)

@@ -96,7 +96,7 @@ test-fast: env  ## the pure tests, no JVM (seconds)
 
 .PHONY: test-faults
 test-faults: env jars zip  ## the long form of the fault tests: 100,000 events each (an hour)
-	DOVETAIL_FAULTS=long python -m pytest tests/platform/test_streaming.py tests/platform/test_faults.py $(ARGS)
+	DOVETAIL_FAULTS=long python -m pytest tests/platform/test_streaming.py tests/platform/test_faults.py tests/platform/test_upgrade.py $(ARGS)
 
 .PHONY: lint
 lint: env  ## style, types and import rules

@@ -25,6 +25,9 @@ GROUPS = {
     "tests/views/": "cassandra",
 }
 
+# The upgrade of a running system on real servers belongs to the long form, `make test-faults`.
+collect_ignore = [] if os.environ.get("DOVETAIL_FAULTS") == "long" else ["tests/platform/test_upgrade.py"]
+
 NO_SKIP = "DOVETAIL_NO_SKIP"
 
 R = TypeVar("R", pytest.TestReport, pytest.CollectReport)

@@ -27,6 +27,7 @@ def load(session: Session, version: Version, profiles: int = 3) -> dict[str, int
     for name, table in version.tables.items():
         for i in range(profiles if name == "profile" else 1):
             known: dict[str, Any] = {"visitor_id": f"k1_{i}", "item_id": "x", "segment_id": i, "tile_start": -1}
+            known |= {"previous_item_id": "w", "dim": "x"}
             rows.append(Upsert(table, tuple(known.get(c) for c in table.view.columns), CUT * 1_000))
     ViewWriter(session).write(rows)
     return {name: profiles if name == "profile" else 1 for name in version.tables}

@@ -210,10 +210,13 @@ def ends(address: str, topic: str) -> dict[int, int]:
 def newest(address: str, topic: str) -> dict[int, int]:
     """The newest timestamp of each partition that has a record, in epoch milliseconds; raises as :func:`ends`."""
     asked = {TopicPartition(topic, partition): OffsetSpec.max_timestamp() for partition in ends(address, topic)}
+    admin = _admin(address)  # kept to the end: a client that is gone leaves its futures without an answer
     try:
-        found = {one.partition: future.result(20) for one, future in _admin(address).list_offsets(asked).items()}
+        found = {one.partition: future.result(20) for one, future in admin.list_offsets(asked).items()}
     except KafkaException as error:
         raise ServerUnavailable(f"Kafka at {address} does not answer: {error.args[0].str()}") from error
+    except TimeoutError as error:
+        raise ServerUnavailable(f"Kafka at {address} did not tell its newest records within 20 s") from error
     return {partition: one.timestamp for partition, one in found.items() if one.timestamp > 0}
 
 

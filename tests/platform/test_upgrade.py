@@ -218,7 +218,7 @@ def test_a_changed_group_replaces_the_old_one_and_no_answer_is_of_both(shop: Sho
                     if found is not None:
                         answers.append((visitor, found))
 
-        asking = threading.Thread(target=ask_all)
+        asking = threading.Thread(target=ask_all, daemon=True)
         sending = threading.Thread(target=shop.send, args=(EACH, EACH, 1.0))
         asking.start()
         sending.start()

@@ -362,7 +362,9 @@ class Lake:
         before = self.version(table)
         try:
             write()
-        except CONFLICTS as error:
+        except (*CONFLICTS, Py4JJavaError) as error:
+            if isinstance(error, Py4JJavaError) and not self._holds_conflict(error.java_exception):
+                raise
             raise ConcurrentRun(f"another run wrote {table} at the same moment: start this one again") from error
         after = self.version(table)
         if after is None or after == before:
@@ -372,6 +374,12 @@ class Lake:
         if "numTargetRowsInserted" in metrics:
             return Written(int(metrics["numTargetRowsInserted"]), int(metrics.get("numTargetRowsUpdated", 0)))
         return Written(int(metrics.get("numOutputRows", 0)))
+
+    def _holds_conflict(self, thrown: Any) -> bool:
+        """Whether a conflict is among the causes: delta.exceptions knows it only where nothing is around it."""
+        jvm: Any = self.spark.sparkContext._jvm
+        kind = jvm.java.lang.Class.forName("java.util.ConcurrentModificationException")
+        return bool(jvm.org.apache.commons.lang3.exception.ExceptionUtils.indexOfType(thrown, kind) >= 0)
 
     # Delta's log, by its published protocol
 

@@ -98,6 +98,10 @@ test-fast: env  ## the pure tests, no JVM (seconds)
 test-faults: env jars zip  ## the long form of the fault tests: 100,000 events each (an hour)
 	DOVETAIL_FAULTS=long python -m pytest tests/platform/test_streaming.py tests/platform/test_faults.py tests/platform/test_upgrade.py $(ARGS)
 
+.PHONY: test-submit
+test-submit: env jars zip  ## each batch job by its own spark-submit line (ten minutes)
+	DOVETAIL_SUBMIT=each python -m pytest tests/jobs/test_spark_submit.py $(ARGS)
+
 .PHONY: lint
 lint: env  ## style, types and import rules
 	ruff check .

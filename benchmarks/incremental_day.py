@@ -21,8 +21,8 @@ def main() -> None:
     """Measure, compare, report."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--days", type=int, default=60)
-    parser.add_argument("--each-day", type=int, default=20_000)
-    parser.add_argument("--visitors", type=int, default=50_000)
+    parser.add_argument("--each-day", type=int, default=60_000)
+    parser.add_argument("--visitors", type=int, default=150_000)
     args = parser.parse_args()
     days, each_day, visitors = args.days, args.each_day, args.visitors
     changed = visitors // 100

@@ -1,8 +1,13 @@
-"""Each batch job by its own ``spark-submit`` line, as the configuration renders it, with the bundle alone."""
+"""Batch jobs by their own ``spark-submit`` lines, as the configuration renders them, with the bundle alone.
+
+Most of a submission is the start of its JVM: the short form submits an import and the whole chain; the long form
+(``make test-submit``) each step of the chain by a line of its own.
+"""
 
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,6 +28,7 @@ pytestmark = [pytest.mark.platform, pytest.mark.spark, pytest.mark.timeout(1800)
 
 CUT = "2026-03-01T02:00:00Z"
 JOB_LIMIT_S = 600
+LONG = os.environ.get("DOVETAIL_SUBMIT") == "each"
 KAFKA_MS = CUT_MS - 7_200_000
 
 
@@ -109,7 +115,23 @@ def archived(folder: Path) -> int:
     return 1
 
 
-def test_each_job_runs_by_its_own_line(submitter, cluster_spec, tmp_path):
+def each(submitter: Submitter) -> dict[str, dict]:
+    """Submit every step of the chain; what each counted."""
+    counts = {}
+    for step in STEPS:
+        overrides = ['job.arguments.kafka=""'] if step.name == "land" else []
+        overrides += ["job.arguments.tracking_uri=none"] if step.name in ("train_als", "recommend") else []
+        counts[step.name] = submitter.result(step.name, *overrides)
+    return counts
+
+
+def at_once(submitter: Submitter) -> dict[str, dict]:
+    """Submit the chain; what each of its steps counted."""
+    return submitter.result("chain", 'job.arguments.kafka=""', "job.arguments.tracking_uri=none")
+
+
+@pytest.mark.parametrize("submit", [each if LONG else at_once])
+def test_the_jobs_run_by_their_lines_and_publish(submitter, cluster_spec, tmp_path, submit):
     shop = write(tmp_path / "history.jsonl")
     imported = submitter.result(
         "import_events", "job.arguments.format=events", f"job.arguments.path={shop.path}", "job.arguments.dataset=shop"
@@ -121,19 +143,35 @@ def test_each_job_runs_by_its_own_line(submitter, cluster_spec, tmp_path):
         generations = Generations(session)
         generation = generations.create()
         generations.make_live(generation.name)
-        counts: dict[str, dict] = {}
-        for step in STEPS:
-            overrides = ['job.arguments.kafka=""'] if step.name == "land" else []
-            overrides += ["job.arguments.tracking_uri=none"] if step.name in ("train_als", "recommend") else []
-            counts[step.name] = submitter.result(step.name, *overrides)
+        counts = submit(submitter)
         pointer = read_pointer(session, "batch")
     finally:
         disconnect(session)
+    assert counts.keys() == {step.name for step in STEPS}
     assert counts["land"]["events"] == landed
     assert counts["cleanse"]["rows_in"] == imported["accepted"] + landed
     assert counts["train_als"]["fold_in_difference"] < 1e-5
     assert counts["publish"]["rows"]["profile"] > 0
     assert pointer is not None and pointer.live == counts["publish"]["version"]
+
+
+def test_every_job_is_in_the_bundle_with_all_it_imports(submitter):
+    jobs = sorted(path.stem for path in (project_root() / "jobs").glob("*.py") if path.stem != "__init__")
+    bundle = project_root() / "dist" / "dovetail.zip"
+    program = (
+        "import importlib, sys\n"
+        f"sys.path = [p for p in sys.path if p and p != {str(project_root())!r}]\n"
+        "sys.meta_path = [f for f in sys.meta_path if '__editable__' not in str(f)]\n"
+        f"sys.path.insert(0, {str(bundle)!r})\n"
+        f"for name in {jobs}:\n"
+        "    job = importlib.import_module(f'jobs.{name}')\n"
+        f"    assert job.__file__.startswith({str(bundle)!r}), job.__file__\n"
+        "    assert callable(job.main), name\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=submitter.folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
 
 
 def test_what_is_submitted_wins_over_the_session_s_own_settings(submitter, tmp_path):

@@ -267,7 +267,7 @@ def test_every_rejection_is_there_once_with_its_reason(storm: Storm, kafka) -> N
     assert len({row.reason for row in rows}) >= 15
 
 
-@pytest.mark.parametrize("parallelism", [1, 4])
+@pytest.mark.parametrize("parallelism", [1, 4] if LONG else [4])
 def test_the_same_input_gives_the_same_views_at_any_parallelism(storm: Storm, flink_cluster, parallelism: int) -> None:
     last = min(row.kafka_ms for row in storm.traffic[-IDLE:])
     session = connect(storm.spec)

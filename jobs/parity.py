@@ -30,7 +30,7 @@ from jobs.spark.args import ARGUMENTS, CassandraArgs, JobArgs, cluster_spec
 from jobs.spark.run import new_run_id, run
 from jobs.spark.schema import struct_type
 from jobs.spark.tables import Lake, wall_clock_ms
-from views.connect import ClusterSpec, connect, disconnect, worker_session
+from views.connect import ClusterSpec, connected, worker_session
 from views.pointer import read_pointer
 from views.scan import scan_range, token_ranges
 from views.schema import Table
@@ -250,11 +250,8 @@ def _since(args: Args, oldest_ms: int) -> int:
 
 def live_generation(spec: ClusterSpec) -> str:
     """The generation that serving reads; raises QualityGateFailed where none is live."""
-    session = connect(spec)
-    try:
+    with connected(spec) as session:
         pointer = read_pointer(session, "speed")
-    finally:
-        disconnect(session)
     if pointer is None:
         raise QualityGateFailed("no speed generation is live, so there is nothing to compare: start the stream first")
     return pointer.live

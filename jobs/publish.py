@@ -32,7 +32,7 @@ from jobs.spark.models import model_of_lists
 from jobs.spark.run import run
 from jobs.spark.schema import conform, struct_type
 from jobs.spark.tables import Lake
-from views.connect import ClusterSpec, connect, disconnect, ensure_keyspace, worker_session
+from views.connect import ClusterSpec, connected, ensure_keyspace, worker_session
 from views.mutations import Upsert
 from views.schema import Table
 from views.versions import BatchVersions
@@ -257,18 +257,18 @@ def main(spark: SparkSession, args: Args) -> dict[str, Any]:
         ),
     }
     ensure_keyspace(spec, args.replication_factor)
-    session = connect(spec)
     try:
-        versions = BatchVersions(session)
-        before = versions.live()
-        version = versions.claim(args.cut)
-        # Any instant serves, since no row of a version is written twice; the cut is the same in every run.
-        written = {name: store(frame, version.tables[name], spec, args.cut * 1_000) for name, frame in frames.items()}
-        versions.check(version, written)
-        versions.flip(version, manifest.model_version, str(folder), before)
-        dropped = versions.drop_old()
+        with connected(spec) as session:
+            versions = BatchVersions(session)
+            before = versions.live()
+            version = versions.claim(args.cut)
+            # Any instant serves, since no row of a version is written twice; the cut is the same in every run.
+            at_us = args.cut * 1_000
+            written = {name: store(frame, version.tables[name], spec, at_us) for name, frame in frames.items()}
+            versions.check(version, written)
+            versions.flip(version, manifest.model_version, str(folder), before)
+            dropped = versions.drop_old()
     finally:
-        disconnect(session)
         shared.unpersist()
     return {"version": version.name, "model_version": manifest.model_version, "rows": written, "dropped": dropped}
 

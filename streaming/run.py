@@ -49,7 +49,7 @@ from streaming.sessions import add_open_sessions, closed_sessions
 from streaming.takeover import TakeOver
 from streaming.triggers import absences, insert_triggers
 from streaming.write import Target, insert_closed_sessions, insert_tiles, insert_visitors
-from views.connect import ClusterSpec, connect, disconnect, ensure_keyspace
+from views.connect import ClusterSpec, connected, ensure_keyspace
 from views.tables import SPEED, SPEED_TTL_S, create_tables, tables_of
 from views.versions import Generations, find_version
 
@@ -187,8 +187,7 @@ def prepare_views(
     asked. Raises ViewMissing for a name that was never claimed.
     """
     ensure_keyspace(spec)
-    session = connect(spec)
-    try:
+    with connected(spec) as session:
         if generation == "new":
             kind, _, at = start.partition(":")
             made = Generations(session).create(int(at) if kind == "timestamp" else None, take_over or "")
@@ -199,8 +198,6 @@ def prepare_views(
             take_over = found.info.get("take_over") if take_over is None else take_over
         create_tables(session, tables_of(SPEED.values(), generation).values())
         return generation, created_ms, take_over or ""
-    finally:
-        disconnect(session)
 
 
 def span(text: str) -> int:

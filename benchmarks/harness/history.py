@@ -37,8 +37,16 @@ def _draw(seed: int, below: int) -> Column:
     return f.pmod(f.xxhash64("id", f.lit(seed)), f.lit(below))
 
 
-def events(spark: SparkSession, first_day: int, days: int, each_day: int, visitors: int, seed: int) -> DataFrame:
-    """Rows of silver/events: ``each_day`` events on each day, of visitors drawn from so many.
+def events(
+    spark: SparkSession,
+    first_day: int,
+    days: int,
+    each_day: int,
+    visitors: int,
+    seed: int,
+    active: int | None = None,
+) -> DataFrame:
+    """Rows of silver/events: ``each_day`` events on each day, of visitors drawn from so many; ``active`` of them a day.
 
     A visitor comes at a few times of a day, so that events make sessions, and keeps to a few categories; a day's
     purchases of one are one order.
@@ -46,13 +54,15 @@ def events(spark: SparkSession, first_day: int, days: int, each_day: int, visito
     drawn = spark.range(days * each_day).select(
         "id",
         (f.col("id") % days + first_day).cast("long").alias("day"),
-        _draw(seed, visitors).alias("visitor"),
+        _draw(seed, active or visitors).alias("visitor"),
         _draw(seed + 1, ITEMS // CATEGORIES).alias("of_category"),
         _draw(seed + 5, TASTES).alias("taste"),
         _draw(seed + 2, 100).alias("kind"),
         _draw(seed + 3, 1_200_000).alias("within"),
         _draw(seed + 4, 3).alias("quantity"),
     )
+    if active is not None:
+        drawn = drawn.withColumn("visitor", f.pmod(f.xxhash64("day", "visitor"), f.lit(visitors)))
     kind = f.expr(
         "CASE WHEN kind < 70 THEN 'view' WHEN kind < 85 THEN 'cart' WHEN kind < 92 THEN 'search'"
         " WHEN kind < 99 THEN 'purchase' ELSE 'refund' END"

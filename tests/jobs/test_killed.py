@@ -1,6 +1,7 @@
 """Whatever job is killed, before whichever of its commits: run again, it gives the tables of a run that was not.
 
-The jobs that read the change feed are killed in test_increment, those about customers in test_resolve.
+The jobs that read the change feed are killed in test_increment, those about customers in test_resolve, prepare and
+impute in test_preparation; parity and publish have one commit, their last.
 """
 
 import shutil

@@ -22,6 +22,7 @@ from jobs.prepare import LABEL
 from jobs.spark.observing import observed
 from jobs.spark.schema import struct_type
 from jobs.spark.tables import Lake
+from tests.jobs.dying import run_killed
 
 pytestmark = pytest.mark.spark
 
@@ -101,7 +102,7 @@ def test_serving_prepares_a_row_as_the_saved_pipeline_does(lake, prepared):
     np.testing.assert_allclose([prepare(made, row) for row in rows], spark_says, atol=1e-9, rtol=0)
 
 
-def test_a_row_never_tells_its_own_label(lake, prepared):
+def test_a_row_never_tells_its_own_label(lake, prepared, monkeypatch):
     before = sorted(map(str, lake.read("gold/prepared").collect()))
     stored = {row["row_key"]: row for row in lake.read("gold/prepared").collect()}
     smoothing, folds = args(lake).smoothing, args(lake).folds
@@ -116,7 +117,8 @@ def test_a_row_never_tells_its_own_label(lake, prepared):
         expected = (sum(alike) + smoothing * mean) / (len(alike) + smoothing)
         assert stored[key]["features"][7] == pytest.approx(expected, abs=1e-9)
         assert stored[key]["label"] == float(row["spend"] > 0)
-    prepare_job.main(lake.spark, args(lake))
+    deaths, _ = run_killed(monkeypatch, lake.spark, prepare_job.main, args(lake))
+    assert deaths == 1
     assert sorted(map(str, lake.read("gold/prepared").collect())) == before, "a second run changes nothing"
 
 
@@ -161,6 +163,14 @@ def test_each_method_fills_what_is_missing_and_says_how(lake, method):
     assert '"category"' in next(iter(found.values()))["parameters"]
     frame = filled(lake.read("silver/items"), "silver/items", "price", lake.read("gold/fills"))
     assert frame.where("price IS NULL").count() == 0 and frame.schema == lake.read("silver/items").schema
+
+
+def test_a_killed_fill_is_done_again_and_whole(lake, monkeypatch):
+    fill(lake, method="mean", by="category")
+    before = sorted(map(str, lake.read("gold/fills").collect()))
+    again = impute.Args(lake=lake.root, cut=CUT, table="silver/items", column="price", method="mean", by="category")
+    deaths, _ = run_killed(monkeypatch, lake.spark, impute.main, again)
+    assert deaths == 1 and sorted(map(str, lake.read("gold/fills").collect())) == before
 
 
 def test_texts_are_filled_and_columns_kept_apart(lake):

@@ -176,7 +176,9 @@ def test_a_person_that_holds_a_pair_judged_different_is_cut_where_it_is_weakest(
     assert cut == 1 and component == {1: 1, 2: 1, 3: 3, 4: 3}
 
 
-def test_rows_that_cannot_be_read_or_have_no_id_are_kept_with_the_reason(spark, tmp_path, pseudonym_key):
+def test_rows_that_cannot_be_read_or_have_no_id_are_kept_with_the_reason_though_the_import_is_killed(
+    spark, tmp_path, monkeypatch, pseudonym_key
+):
     (tmp_path / "map.yaml").write_text(
         yaml.safe_dump(
             {
@@ -206,7 +208,8 @@ def test_rows_that_cannot_be_read_or_have_no_id_are_kept_with_the_reason(spark, 
     args = import_customers.Args(
         lake=str(tmp_path / "lake"), path=str(tmp_path / "c.csv"), mapping=str(tmp_path / "map.yaml"), dataset="shop"
     )
-    counts = import_customers.main(spark, args)
+    deaths, counts = run_killed(monkeypatch, spark, import_customers.main, args)
+    assert deaths == 2
     assert (counts["rows_in"], counts["accepted"], counts["new_customers"]) == (7, 3, 2)
     assert counts["reasons"] == {"invalid_text": 2, "missing_field": 1, "placeholder_id": 1}
     lake = Lake(spark, args.lake)

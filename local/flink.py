@@ -63,6 +63,8 @@ class FlinkSize:
     managed: int = 256
     """RocksDB and the buffers of Python workers, which run beside the JVM with memory of their own."""
     network: int = 96
+    quick: bool = False
+    """TaskManagers compile with C1 only: they are warm sooner and run slower, for what is over in minutes."""
 
 
 def flink_home() -> Path:
@@ -116,6 +118,8 @@ class FlinkCluster:
         server = self.taskmanagers[number - 1]
         entry = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
         flags = _memory(_FRAMEWORK_MB + self.size.task_heap, direct=_FRAMEWORK_MB + self.size.network)
+        # C1's own limit of compiled code is 48 MB, which generated operators fill
+        flags += ["-XX:TieredStopAtLevel=1", "-XX:ReservedCodeCacheSize=192m"] if self.size.quick else []
         name = f"taskmanager.resource-id={server.name}"
         server.start(self._jvm(flags, entry, "-D", name), self.environment())
 

@@ -159,10 +159,10 @@ def cluster_spec(cassandra):
 @pytest.fixture(scope="session")
 def flink_cluster(servers_dir, environment_python, pseudonym_key):
     """A real Flink session cluster of two TaskManagers with two slots each (:class:`local.flink.FlinkCluster`)."""
-    from local.flink import FlinkCluster
+    from local.flink import FlinkCluster, FlinkSize
 
     rest, rpc = free_ports(2)
-    cluster = FlinkCluster(servers_dir, rest, rpc)
+    cluster = FlinkCluster(servers_dir, rest, rpc, FlinkSize(quick=True))
     cluster.start()
     try:
         cluster.wait_ready(180)

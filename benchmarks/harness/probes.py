@@ -17,7 +17,9 @@ from tests.streaming.traffic import event
 from views.schema import Table
 
 POLL_S = 0.008
-"""Between two looks of a probe: half of it is added to what is measured."""
+"""Between two looks of a probe, at the least: half of it is added to what is measured."""
+POLL_SHARE = 0.05
+"""Between two looks of a probe that waits already, of what it has waited: looking must not be a load of its own."""
 PROBES_S = 10.0
 """Probes a second."""
 FIRST_LOOK_S = 0.04
@@ -115,7 +117,7 @@ class Prober:
         while self._session.execute(self._read, (visitor,), timeout=10).one() is None:
             if time.monotonic() - posted > self._limit:
                 raise TimeoutError(f"a probe was not readable after {self._limit:.0f} s")
-            time.sleep(POLL_S)
+            time.sleep(max(POLL_S, POLL_SHARE * (time.monotonic() - posted)))
         return posted, time.monotonic() - posted
 
 

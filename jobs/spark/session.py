@@ -39,6 +39,13 @@ LOCAL: dict[str, str] = {
     "spark.ui.showConsoleProgress": "false",
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.host": "127.0.0.1",
+    # Spark remembers a thousand jobs and queries for its pages, each with the text of its plan: a long session without
+    # pages would spend its heap on them, and then its time on collecting it.
+    "spark.ui.retainedJobs": "20",
+    "spark.ui.retainedStages": "20",
+    "spark.ui.retainedTasks": "1000",
+    "spark.sql.ui.retainedExecutions": "5",
+    "spark.sql.ui.explainMode": "simple",
     # One machine: code generation of small plans costs more than it saves beyond this many fields.
     "spark.sql.codegen.maxFields": "200",
 }

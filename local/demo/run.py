@@ -33,6 +33,7 @@ from local.demo.plan import Plan, plan_file, simulated_cuts
 from local.demo.probes import Clicked, Visitor, probe
 from local.demo.screen import Screen
 from local.demo.stream import Application, Stream
+from local.flink import FlinkSize
 from local.guard import guard
 from local.memory import PeakMemory
 from local.paths import build_dir, project_root
@@ -112,7 +113,7 @@ def main(data: Path | None = None, folder: Path | None = None, keep: bool = Fals
 
 @contextmanager
 def _loop(folder: Path, screen: Screen, report: Report, keep: bool) -> Iterator[Loop]:
-    platform = Platform(folder / "platform", Ports.pick())
+    platform = Platform(folder / "platform", Ports.pick(), FlinkSize(quick=True))
     archive = folder / "archive"
     lake = folder / "lake"
     spec = ClusterSpec.parse(platform.cassandra.address)

@@ -9,7 +9,8 @@ from typing import Any
 import httpx
 import numpy as np
 
-LIST = 20
+LIST = 50
+"""Items asked for: after many purchases a click moves every score, but may leave the first twenty in their order."""
 LIMIT_S = 10.0
 PAUSE_S = 0.01
 

@@ -87,7 +87,8 @@ class Kafka:
         options = [f"-Dlog4j2.configurationFile={logging.as_uri()}", "-cp", classpath(fetch("kafka", self.jars_dir))]
         if not (data / "meta.properties").is_file():
             cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-            form = ["kafka.tools.StorageTool", "format", "--standalone", "-t", cluster, "-c", str(config)]
+            # with the equals sign, since one in 64 ids begins with a dash
+            form = ["kafka.tools.StorageTool", "format", "--standalone", f"--cluster-id={cluster}", "-c", str(config)]
             run([java(), "-Xmx128m", "-XX:TieredStopAtLevel=1", *options, *form], "formatting Kafka's storage", 60)
         memory = [f"-Xms{self.heap}", f"-Xmx{self.heap}", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError"]
         self.server.start([java(), *memory, *options, "kafka.Kafka", str(config)])

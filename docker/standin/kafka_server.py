@@ -36,7 +36,7 @@ def main() -> None:
     program = [java(), f"-Dlog4j2.configurationFile={logging.as_uri()}", "-cp", classpath(fetch("kafka"))]
     if not (Path(os.environ["KAFKA_LOG_DIRS"]) / "meta.properties").is_file():
         cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        form = ["kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(config)]
+        form = ["kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", str(config)]
         subprocess.run([*program, *form], check=True)
     heap = os.environ.get("KAFKA_HEAP_OPTS", "-Xmx512m").split()
     os.execv(program[0], [program[0], *heap, *program[1:], "kafka.Kafka", str(config)])

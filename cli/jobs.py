@@ -106,7 +106,7 @@ def nightly_command(
         return _one_by_one(names, cut, env, overrides)
     if first:
         raise ConfigError("--from goes with --separately: in one session the chain always begins at its beginning")
-    command = _command("chain", cut, (f"skip={','.join(skip)}",), env, overrides)
+    command = _command("chain", cut, (f"skip={','.join(skip)}",) if skip else (), env, overrides)
     click.echo(command.text(), err=True)
     return submit.submit(command, home())
 

@@ -65,6 +65,19 @@ def test_the_chain_runs_in_one_session_unless_asked_otherwise(submitted: list[st
     assert submitted == [f"chain {CUT} land,parity"]
 
 
+def test_the_chain_runs_whole_where_nothing_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOVETAIL_PSEUDONYM_KEY", "a key for tests only")
+    lines: list[Command] = []
+
+    def submit(command: Command, home: Path) -> int:
+        lines.append(command)
+        return 0
+
+    monkeypatch.setattr(jobs.submit, "submit", submit)
+    assert main(["nightly", "--cut", CUT]) == 0
+    assert "--cut" in lines[0].argv and "--skip" not in lines[0].argv
+
+
 def test_the_session_has_the_same_jobs_in_an_order_that_the_files_allow() -> None:
     from jobs.chain import STEPS
 

@@ -168,7 +168,7 @@ def test_each_method_fills_what_is_missing_and_says_how(lake, method):
 def test_a_killed_fill_is_done_again_and_whole(lake, monkeypatch):
     fill(lake, method="mean", by="category")
     before = sorted(map(str, lake.read("gold/fills").collect()))
-    again = impute.Args(lake=lake.root, cut=CUT, table="silver/items", column="price", method="mean", by="category")
+    again = impute.Args(lake=lake.root, cut=CUT, table="silver/items", column="price", method="mean", by=("category",))
     deaths, _ = run_killed(monkeypatch, lake.spark, impute.main, again)
     assert deaths == 1 and sorted(map(str, lake.read("gold/fills").collect())) == before
 

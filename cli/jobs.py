@@ -101,14 +101,12 @@ def nightly_command(
 ) -> int:
     """Run the nightly chain, every scheduled job in its order, up to the first failure."""
     names = chosen(config.in_order(), first, skip)
-    export_key(config.load(env, None, overrides))
     if separately:
+        export_key(config.load(env, None, overrides))
         return _one_by_one(names, cut, env, overrides)
     if first:
         raise ConfigError("--from goes with --separately: in one session the chain always begins at its beginning")
-    command = _command("chain", cut, (f"skip={','.join(skip)}",) if skip else (), env, overrides)
-    click.echo(command.text(), err=True)
-    return submit.submit(command, home())
+    return submit_job("chain", cut, (f"skip={','.join(skip)}",) if skip else (), env, overrides)
 
 
 def _one_by_one(names: list[str], cut: str, env: str, overrides: tuple[str, ...]) -> int:

@@ -130,8 +130,7 @@ def at_once(submitter: Submitter) -> dict[str, dict]:
     return submitter.result("chain", 'job.arguments.kafka=""', "job.arguments.tracking_uri=none")
 
 
-@pytest.mark.parametrize("submit", [each if LONG else at_once])
-def test_the_jobs_run_by_their_lines_and_publish(submitter, cluster_spec, tmp_path, submit):
+def test_the_jobs_run_by_their_lines_and_publish(submitter, cluster_spec, tmp_path):
     shop = write(tmp_path / "history.jsonl")
     imported = submitter.result(
         "import_events", "job.arguments.format=events", f"job.arguments.path={shop.path}", "job.arguments.dataset=shop"
@@ -143,7 +142,7 @@ def test_the_jobs_run_by_their_lines_and_publish(submitter, cluster_spec, tmp_pa
         generations = Generations(session)
         generation = generations.create()
         generations.make_live(generation.name)
-        counts = submit(submitter)
+        counts = each(submitter) if LONG else at_once(submitter)
         pointer = read_pointer(session, "batch")
     finally:
         disconnect(session)

@@ -306,6 +306,8 @@ class FlinkCluster:
             "heartbeat.interval": 2000,
             "heartbeat.timeout": 30000,
             "web.submit.enable": False,
+            # how old what the REST interface says may be, in ms: by default whoever waits for a job waits 3 s longer
+            "web.refresh-interval": 300,
             # each process serves its metrics at the first port of these that is free
             "metrics.reporter.prom.factory.class": "org.apache.flink.metrics.prometheus.PrometheusReporterFactory",
             "metrics.reporter.prom.port": METRICS_PORTS,

@@ -8,6 +8,7 @@ from pyflink.table.udf import FunctionContext, ScalarFunction, udf
 
 from common.admission import EVENT_COLUMNS, REJECTION_COLUMNS, Policy, admit_batch, policy_from_env
 from common.contracts.events import EVENTS, REJECTIONS
+from common.rules import all_hold
 from streaming.flink.ddl import create_table, quote, row_of
 from streaming.flink.sinks import delivery
 from streaming.flink.steps import select_list
@@ -55,9 +56,11 @@ class AdmitRecords(ScalarFunction):
 
 
 def admit(t_env: StreamTableEnvironment, raw: Table, gate: Gate, lateness_ms: int) -> Table:
-    """Every record, judged: the columns of event and rejection, its lineage, ``late``, ``settled``, ``arrival``.
+    """Every record, judged: columns of event and rejection, its lineage, ``sound``, ``late``, ``settled``, ``arrival``.
 
-    ``reason`` is null where the record was admitted. ``settled`` is the rowtime, under the watermark of the source: the
+    ``reason`` is null where the record was admitted. ``sound`` is whether the event meets the row rules: computed here,
+    once for all its readers, since a planner that meets the rules in a filter simplifies them again at every step
+    behind it, for half a minute in all. ``settled`` is the rowtime, under the watermark of the source: the
     Kafka time from which on only late events can lie before this one. ``arrival`` is processing time. The judged
     records pass through a data stream: there ``settled`` becomes the rowtime, which no computed column of the source
     could be, and each record is judged once for all its readers.
@@ -70,7 +73,8 @@ def admit(t_env: StreamTableEnvironment, raw: Table, gate: Gate, lateness_ms: in
         f"SELECT admit_records(`value`, `kafka_ms`) AS `r`, `kafka_ms`, {select_list(LINEAGE)} FROM {raw}"
     )
     flat = ", ".join(f"`r`.{quote(name)} AS {quote(name)}" for name in (*EVENT_COLUMNS, *REJECTION_COLUMNS))
-    rows = t_env.sql_query(f"SELECT {flat}, `kafka_ms`, {select_list(LINEAGE)} FROM {judged}")
+    flattened = t_env.sql_query(f"SELECT {flat}, `kafka_ms`, {select_list(LINEAGE)} FROM {judged}")
+    rows = t_env.sql_query(f"SELECT *, {all_hold().flink()} AS `sound` FROM {flattened}")
     schema = (
         Schema.new_builder()
         .column_by_expression("late", f"`event_ms` < `ingest_ms` - {lateness_ms}")
@@ -83,8 +87,8 @@ def admit(t_env: StreamTableEnvironment, raw: Table, gate: Gate, lateness_ms: in
 
 
 def admitted(t_env: StreamTableEnvironment, judged: Table) -> Table:
-    """The events, with lineage, ``late``, ``settled`` and ``arrival``."""
-    kept = (*EVENT_COLUMNS, *LINEAGE, "late", "settled", "arrival")
+    """The events, with lineage, ``sound``, ``late``, ``settled`` and ``arrival``."""
+    kept = (*EVENT_COLUMNS, *LINEAGE, "sound", "late", "settled", "arrival")
     return t_env.sql_query(f"SELECT {select_list(kept)} FROM {judged} WHERE `reason` IS NULL")
 
 

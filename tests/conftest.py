@@ -70,7 +70,11 @@ def _spark_session(environment_python, pseudonym_key, tmp_path_factory):
         "dovetail-tests",
         fetch("delta"),
         memory="2g",  # one session for all tests, the 541,909 rows of Online Retail among them
-        settings={"spark.sql.warehouse.dir": str(tmp_path_factory.mktemp("warehouse"))},
+        settings={
+            "spark.sql.warehouse.dir": str(tmp_path_factory.mktemp("warehouse")),
+            # it lives long enough for both of Java's compilers to pay
+            "spark.driver.extraJavaOptions": "-XX:+UseSerialGC -XX:ReservedCodeCacheSize=384m",
+        },
     )
     # without it, ALS with many iterations overflows the stack of its lineage and kills the JVM
     session.sparkContext.setCheckpointDir(str(tmp_path_factory.mktemp("checkpoints")))

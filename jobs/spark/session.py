@@ -27,6 +27,9 @@ DEFAULTS: dict[str, str] = {
     "spark.databricks.delta.snapshotPartitions": "2",
     # VACUUM and partition discovery list folders with 10,000 tasks by default.
     "spark.sql.sources.parallelPartitionDiscovery.parallelism": "2",
+    # Spark keeps the classes it has generated for 100 plans. A chain has more, and Delta's own for reading its log come
+    # back with each table: they would be compiled, and then warmed up, again and again.
+    "spark.sql.codegen.cache.maxEntries": "2000",
     # An insert-only MERGE then rewrites no file.
     "spark.databricks.delta.merge.optimizeInsertOnlyMerge.enabled": "true",
 }

@@ -42,6 +42,7 @@ SEED = 31
 PARTITIONS = 2
 RAISES = 3
 EVENTS = 100_000 if LONG else 6_000
+PIECES = 40
 AWAY_S = 60 if LONG else 10
 DRAINED_S = 1_200 if LONG else 300
 
@@ -145,7 +146,6 @@ def played(kafka, cassandra, flink_cluster, spec, pseudonym_key, tmp_path_factor
     want = expected(traffic, policy_from_env("DOVETAIL_PSEUDONYM_KEY"))
     run = Run(spec, topic, rejected, triggers, folder, traffic, want, generation, submit)
     middle = len(traffic) // 2
-    produce(kafka.address, topic, traffic[:middle])
     faults = folder / "faults"
     faults.mkdir()
     fault = f"folder={faults},seed={SEED},times={RAISES},every=3"
@@ -155,7 +155,19 @@ def played(kafka, cassandra, flink_cluster, spec, pseudonym_key, tmp_path_factor
         *("--triggers-topic", triggers, "--align", "30 minutes"),
     )
     flink_cluster.rest.wait_running(job, 120)
-    until(lambda: len(list(faults.iterdir())) == RAISES, 180, f"{RAISES} raises", flink_cluster)
+    # piece by piece, so that there is a batch to raise in until all raises have happened
+    pieces = iter(range(0, middle, max(1, middle // PIECES)))
+    sent = 0
+
+    def raised() -> bool:
+        nonlocal sent
+        if (begin := next(pieces, None)) is not None:
+            sent = min(middle, begin + middle // PIECES)
+            produce(kafka.address, topic, traffic[begin:sent])
+        return len(list(faults.iterdir())) == RAISES
+
+    until(raised, 180, f"{RAISES} raises", flink_cluster)
+    produce(kafka.address, topic, traffic[sent:middle])
 
     cassandra.stop()
     gone = time.monotonic()

@@ -99,7 +99,7 @@ test-faults: env jars zip  ## the long form of the fault tests: 100,000 events e
 	DOVETAIL_FAULTS=long python -m pytest tests/platform/test_streaming.py tests/platform/test_faults.py tests/platform/test_upgrade.py $(ARGS)
 
 .PHONY: test-submit
-test-submit: env jars zip  ## each batch job by its own spark-submit line (ten minutes)
+test-submit: env jars zip  ## each step of the nightly chain by its own spark-submit line (ten minutes)
 	DOVETAIL_SUBMIT=each python -m pytest tests/jobs/test_spark_submit.py $(ARGS)
 
 .PHONY: lint

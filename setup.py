@@ -16,7 +16,6 @@ PACKAGES = [
     "local",
     "local.demo",
     "local.simulator",
-    "local.simulator",
     "cli",
 ]
 
@@ -32,7 +31,7 @@ setup(
     package_dir={CONF_PACKAGE: "conf"},
     package_data={
         CONF_PACKAGE: ["*.yaml", "jobs/*.yaml"],
-        "local": ["poms/*/pom.xml", "templates/*"],
+        "local": ["poms/*/pom.xml"],
         "serving": ["static/*"],
         "jobs.spark": ["*.html"],
     },

@@ -22,7 +22,8 @@ def main() -> None:
             rows = traffic(given.events)
             made.fill("backlog", rows)
             tables = made.tables("max")
-            job = made.stream("backlog", "max", "--bounded", "--restart-attempts", "0", *more)
+            archive = ("--archive", str(made.folder / "archive-max"))
+            job = made.stream("backlog", "max", "--bounded", "--restart-attempts", "0", *archive, *more)
             rate = len(rows) / made.drained(job, lambda: made.has_rows(tables["tiles_activity"])) / 2
             say(f"half of the maximum: {rate:.0f} events/s")
         made.fill("live", [])

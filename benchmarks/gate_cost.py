@@ -11,7 +11,7 @@ from local.jars import fetch
 
 VISITORS, DAYS, EACH_DAY = 2_000, 30, 4_000
 SERVERS = ("land", "parity", "publish")
-REPETITIONS = 2
+REPETITIONS = 3
 
 
 def main() -> None:
@@ -21,14 +21,14 @@ def main() -> None:
         lakes = {}
         for name in ("gated", "open"):
             lake = Lake(spark, f"{folder}/{name}")
-            # One day more than the first cut: each turn then runs a further day, as a night does.
-            turns = REPETITIONS + 1
-            lake.append("bronze/events", events(spark, 0, DAYS + turns, EACH_DAY, VISITORS, seed=5))
+            lake.append("bronze/events", events(spark, 0, DAYS - 1, EACH_DAY, VISITORS, seed=5))
             lakes[name] = lake
         day = dict.fromkeys(lakes, DAYS)
         told: dict[str, dict] = {}
 
         def night(name: str) -> None:
+            # Each turn brings a day and runs up to its end, as a night does; the warm-up takes all days before.
+            lakes[name].append("bronze/events", events(spark, day[name] - 1, 1, EACH_DAY, VISITORS, seed=5 + day[name]))
             skip = SERVERS if name == "gated" else (*SERVERS, "check")
             args = chain.Args(lake=lakes[name].root, cut=day_start(day[name]), skip=skip, tracking_uri="none")
             told[name] = chain.main(spark, args)

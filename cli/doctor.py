@@ -163,11 +163,18 @@ def examine(settings: Config, folder: Path) -> Iterable[Finding]:
 
 def local_addresses(settings: Config) -> list[tuple[str, str]]:
     """Return the addresses where `dovetail up` lets its servers listen."""
+    inner = [
+        (settings.local.kafka_controller_port, "Kafka's controller"),
+        (settings.local.cassandra_storage_port, "Cassandra's storage"),
+        (settings.local.cassandra_jmx_port, "Cassandra's JMX"),
+        (settings.local.flink_rpc_port, "Flink's RPC"),
+        (settings.serving.port, "serving"),
+    ]
     return [
         (settings.kafka.bootstrap, "Kafka"),
         (settings.cassandra.contact, "Cassandra"),
         (settings.flink.jobmanager, "Flink"),
-        (f"127.0.0.1:{settings.serving.port}", "serving"),
+        *((f"127.0.0.1:{number}", what) for number, what in inner),
     ]
 
 

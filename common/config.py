@@ -8,6 +8,7 @@ the environment variable that has it.
 
 import difflib
 import graphlib
+import json
 import os
 import re
 import types
@@ -190,6 +191,8 @@ class Job(_Section):
     after: tuple[str, ...] = ()
     resources: Literal["small", "medium", "large"]
     settings: dict[str, Scalar] = Field(default_factory=dict)
+    chain: bool = False
+    """It runs the scheduled jobs as its steps: what their own files say of their arguments goes along, as ``steps``."""
     arguments: dict[str, Scalar | tuple[str, ...]]
 
 
@@ -315,7 +318,11 @@ def load(env: str, job: str | None = None, overrides: Sequence[str] = (), folder
     if job is not None:
         path = _existing(folder / "jobs", job, "job", jobs(folder))
         document = _read(path)
-        layers.append(_Layer(document.source, {"job": document.values}))
+        values = document.values
+        if values.get("chain") is True:
+            own = {**(values.get("arguments") or {}), "steps": json.dumps(_steps(folder), sort_keys=True)}
+            values = {**values, "arguments": own}
+        layers.append(_Layer(document.source, {"job": values}))
     layers += [_parse_override(text) for text in overrides]
 
     merged: dict[str, Any] = {}
@@ -326,6 +333,17 @@ def load(env: str, job: str | None = None, overrides: Sequence[str] = (), folder
             raise ConfigError(f"{layer.source}: job.* needs a job; leave it out, or name the job")
         _merge(merged, layer.values, layer.source, "", origins)
     return _validate(merged, origins)
+
+
+def _steps(folder: Path) -> dict[str, dict[str, Any]]:
+    """The arguments of each scheduled job that its file gives a value of its own; what refers to a key is left out."""
+    found: dict[str, dict[str, Any]] = {}
+    for name in in_order(folder):
+        given = _read(folder / "jobs" / f"{name}.yaml").values.get("arguments") or {}
+        own = {key: value for key, value in given.items() if value not in (None, "") and "${" not in str(value)}
+        if own:
+            found[name] = own
+    return found
 
 
 def leaves(model: type[BaseModel] = Config, prefix: str = "") -> Iterator[str]:

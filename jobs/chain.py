@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass as plain_dataclass
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 from pyspark.sql import SparkSession
 
@@ -39,7 +39,7 @@ from jobs import (
     visitor_features,
 )
 from jobs.spark.args import ARGUMENTS, CassandraArgs, JobArgs, Names, build
-from jobs.spark.run import Main, Run, alone, job_name, measured, new_run_id, record, run
+from jobs.spark.run import Main, Run, alone, job_name, measured, record, run, this_run
 
 
 @plain_dataclass(frozen=True)
@@ -79,6 +79,18 @@ STEPS: tuple[Step, ...] = (
 """The chain: an order in which each step stands behind those it needs, the long ones early."""
 
 
+def _by_step(text: str) -> str:
+    try:
+        given = json.loads(text or "{}")
+    except ValueError as error:
+        raise ValueError(f'{str(error).lower()}; write it as {{"train_als": {{"rank": 64}}}}') from None
+    if not isinstance(given, dict) or not all(isinstance(own, dict) for own in given.values()):
+        raise ValueError('an object of objects is wanted: {"train_als": {"rank": 64}}')
+    if unknown := sorted(given.keys() - {step.name for step in STEPS}):
+        raise ValueError(f"{', '.join(unknown)} is no step of the chain")
+    return text
+
+
 @dataclass(frozen=True, kw_only=True, config=ARGUMENTS)
 class Args(JobArgs, CassandraArgs):
     """Run the nightly chain for a cut."""
@@ -104,6 +116,9 @@ class Args(JobArgs, CassandraArgs):
     parallel: Annotated[int, Field(ge=1, le=16)] = 2
     """Steps at once, of those that do not need each other."""
 
+    steps: Annotated[str, AfterValidator(_by_step)] = ""
+    """Arguments of single steps that the chain itself has not, as JSON: {"train_als": {"rank": 64}}."""
+
     skip: Names = ()
     """Steps to leave out, separated by commas: parity, where no stream runs; check, to publish without a gate."""
 
@@ -119,10 +134,13 @@ def chosen(args: Args) -> list[Step]:
 
 
 def arguments(step: Step, args: Args) -> Any:
-    """The step's own arguments: those of the chain that it knows, its defaults else."""
+    """The step's own arguments: those of the chain that it knows, then those that are given for it, else its defaults.
+
+    Raises ConfigError for one that the step does not have.
+    """
     known = {field.name for field in dataclasses.fields(step.args)}
     given = {k: v for k, v in dataclasses.asdict(args).items() if k in known}
-    return build(step.args, given, step.name)
+    return build(step.args, json.loads(args.steps or "{}").get(step.name, {}) | given, step.name)
 
 
 def main(spark: SparkSession, args: Args) -> dict[str, Any]:
@@ -143,9 +161,10 @@ def main(spark: SparkSession, args: Args) -> dict[str, Any]:
 def run_all(spark: SparkSession, args: Args, steps: Sequence[Step], runs: list[Run]) -> None:
     """Run the steps, each after those it needs; append what each did to ``runs``, raise what the first failure did.
 
-    Steps that are under way when one fails are waited for.
+    The steps' rows have the chain's own run id: a rollback to it takes back all of them. Steps that are under way when
+    one fails are waited for.
     """
-    run_id, waiting, failure = new_run_id(), list(steps), None
+    run_id, waiting, failure = this_run(), list(steps), None
     with ThreadPoolExecutor(args.parallel) as pool:
         busy: dict[Future[tuple[Run, Exception | None]], Step] = {}
         while waiting or busy:

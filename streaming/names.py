@@ -32,13 +32,20 @@ def unit_of(keyspace: str, job: str) -> str | None:
     return job.removeprefix(_prefix(keyspace)) if job.startswith(_prefix(keyspace)) else None
 
 
-def overlap(keyspace: str, job: str, unit: str) -> bool:
-    """Whether a job of this name writes anything that the application of this name would write, too."""
+SHARED = ("archive", "rejected", "triggers")
+"""Outputs that all generations have in common: of the others each has tables of its own."""
+
+
+def overlap(keyspace: str, job: str, unit: str, shared: Collection[str] = ()) -> bool:
+    """Whether a job of this name writes anything that the application of this name would write, too.
+
+    ``shared`` is what the application puts out of :data:`SHARED`: there a job of any generation is one too many.
+    """
     other = unit_of(keyspace, job)
     if other is None:
         return False
     (generation, outputs), (own, wanted) = parts_of(other), parts_of(unit)
-    return generation == own and not set(outputs).isdisjoint(wanted)
+    return not set(outputs).isdisjoint(wanted if generation == own else shared)
 
 
 def consumer_group(unit: str) -> str:

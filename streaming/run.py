@@ -42,7 +42,7 @@ from streaming.flink.running import refuse_twice
 from streaming.flink.sources import RawTopic, read_topic
 from streaming.history import EVENT_COLUMNS as HISTORY_COLUMNS
 from streaming.history import add_history
-from streaming.names import OUTPUTS, consumer_group, job_name, overlap, unit
+from streaming.names import OUTPUTS, SHARED, consumer_group, job_name, overlap, unit
 from streaming.previous import with_previous
 from streaming.sessions import EVENT_COLUMNS as SESSION_COLUMNS
 from streaming.sessions import add_open_sessions, closed_sessions
@@ -95,6 +95,14 @@ class Args:
     def watches(self) -> bool:
         """Whether it looks for timed absences."""
         return bool(self.triggers_topic) and "triggers" in self.outputs
+
+    @property
+    def shared(self) -> tuple[str, ...]:
+        """What it puts out from the beginning that is no generation's own; a take-over begins where the other ends."""
+        if self.take_over:
+            return ()
+        emits = {"archive": self.archives, "rejected": self.rejects, "triggers": self.watches}
+        return tuple(name for name in SHARED if emits[name])
 
 
 @dataclass(frozen=True)
@@ -351,7 +359,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     t_env = table_environment(args.settings)
     if not given.explain:
         own = unit(generation, args.outputs)
-        refuse_twice(t_env, args.settings.job_name, lambda job: overlap(given.keyspace, job, own))
+        refuse_twice(t_env, args.settings.job_name, lambda job: overlap(given.keyspace, job, own, args.shared))
     statements = build(t_env, args)
     if given.explain:
         print(statements.explain())

@@ -90,7 +90,7 @@ class Prober:
         with ThreadPoolExecutor(max_workers=64) as pool:
             pending = []
             while (now := time.monotonic()) - begun < seconds:
-                pending.append(pool.submit(self._probe, self._count))
+                pending.append(pool.submit(self._probe, self._count, now))
                 self._count += 1
                 time.sleep(max(0.0, begun + len(pending) / rate - now))
             for future in pending:
@@ -99,7 +99,8 @@ class Prober:
                 found.seconds.append(took)
         return found
 
-    def _probe(self, number: int) -> tuple[float, float]:
+    def _probe(self, number: int, due: float) -> tuple[float, float]:
+        """When the probe was due and how long after it was readable: one that waits for a free thread waits, too."""
         name = f"probe-{number}"
         body = {
             "event_id": name,
@@ -110,15 +111,14 @@ class Prober:
             "event_ms": time.time_ns() // 1_000_000,
         }
         visitor = self._policy.pseudonym("anonymous", name)
-        posted = time.monotonic()
         self._client.produce(self._topic, json.dumps(body).encode(), name.encode(), number % PARTITIONS)
         self._client.poll(0)
         time.sleep(FIRST_LOOK_S)
         while self._session.execute(self._read, (visitor,), timeout=10).one() is None:
-            if time.monotonic() - posted > self._limit:
+            if time.monotonic() - due > self._limit:
                 raise TimeoutError(f"a probe was not readable after {self._limit:.0f} s")
-            time.sleep(max(POLL_S, POLL_SHARE * (time.monotonic() - posted)))
-        return posted, time.monotonic() - posted
+            time.sleep(max(POLL_S, POLL_SHARE * (time.monotonic() - due)))
+        return due, time.monotonic() - due
 
 
 def fresh_from(probed: Probed, since: float, within: float) -> float | None:

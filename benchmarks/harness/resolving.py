@@ -11,6 +11,9 @@ from common.resolution.blocking import PASSES
 from common.resolution.comparisons import FIELDS
 from jobs.resolve_customers import derived, standardised
 
+CORES = 2
+"""Of both: the session is local[2]."""
+
 CUTS = (0.5, 0.8, 0.9, 0.95, 0.99)
 """Probabilities at which Splink's pairs are clustered; the best of them by F1 is what it is compared with."""
 
@@ -49,6 +52,7 @@ def prepared(customers: DataFrame) -> pd.DataFrame:
 
 def splink_linker(rows: pd.DataFrame) -> Any:
     """Splink on DuckDB, declared as its manual would: the same fields, the same blocks but for MinHash."""
+    import duckdb
     import splink.comparison_library as cl
     from splink import DuckDBAPI, Linker, SettingsCreator, block_on
 
@@ -70,7 +74,7 @@ def splink_linker(rows: pd.DataFrame) -> Any:
         ],
         retain_intermediate_calculation_columns=False,
     )
-    return Linker(rows, settings, DuckDBAPI())
+    return Linker(rows, settings, DuckDBAPI(duckdb.connect(config={"threads": CORES})))
 
 
 def splink_clusters(rows: pd.DataFrame, cuts: tuple[float, ...] = CUTS) -> tuple[float, dict[float, pd.DataFrame]]:

@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -73,6 +74,14 @@ def new_run_id() -> str:
     return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:8]}"
 
 
+_under_way: ContextVar[str | None] = ContextVar("run", default=None)
+
+
+def this_run() -> str:
+    """The id of the run that is under way, for a job that runs others as its steps; a new one outside any run."""
+    return _under_way.get() or new_run_id()
+
+
 def execute(spark: SparkSession, main: Main, args: Any, run_id: str | None = None) -> Run:
     """Run a job in a session, alone among runs of the same job on the lake, and keep the row of gold/runs.
 
@@ -91,11 +100,14 @@ def measured(spark: SparkSession, main: Main, args: Any, run_id: str) -> tuple[R
     started_ms, started = wall_clock_ms(), time.monotonic()
     counts: dict[str, Any] = {}
     failure: Exception | None = None
-    with recording() as ledger:
-        try:
+    token = _under_way.set(run_id)
+    try:
+        with recording() as ledger:
             counts = dict(main(spark, args))
-        except Exception as error:
-            failure = error
+    except Exception as error:
+        failure = error
+    finally:
+        _under_way.reset(token)
     result = Run(
         run_id=run_id,
         job=job_name(main),

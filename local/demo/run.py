@@ -22,7 +22,7 @@ from typing import Any
 from common.admission import Policy, policy_from_env, read_rejection
 from common.bundle import build
 from common.embedding import load_model
-from common.errors import ServerUnavailable
+from common.errors import MissingRequirement, ServerUnavailable
 from common.features.groups import GROUPS
 from common.sessions import SESSION_GAP_MS
 from local.demo import checks
@@ -37,6 +37,7 @@ from local.flink import FlinkSize
 from local.guard import guard
 from local.memory import PeakMemory
 from local.paths import build_dir, project_root
+from local.process import running
 from local.producer import EventProducer
 from local.selfcheck import Report
 from local.servers import Platform, Ports
@@ -92,6 +93,11 @@ def main(data: Path | None = None, folder: Path | None = None, keep: bool = Fals
     screen = Screen()
     report = Report()
     home = (folder or build_dir() / "demo").resolve()
+    if started := [server.name for server in running(home / "platform")]:
+        raise MissingRequirement(
+            f"another demo is at work in {home} ({', '.join(started)}), and this one would delete what it writes: "
+            f"wait for its end, or stop it with: dovetail down --folder {home / 'platform'}"
+        )
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir(parents=True)
     os.environ.setdefault(KEY_ENV, secrets.token_hex(32))

@@ -15,8 +15,8 @@ TIMEOUT_S = 10.0
 def refuse_twice(t_env: StreamTableEnvironment, name: str, same: Callable[[str], bool]) -> None:
     """Raise ConcurrentRun where a job runs on the cluster already whose name says that it is the ``same``.
 
-    Both would write the same rows with the same timestamps, so no view would be wrong; but every rejection would
-    come twice, and the work would be done twice.
+    Both would write the same rows with the same timestamps, so no view would be wrong; but every rejection and trigger
+    would come twice, and the work would be done twice.
     """
     config = t_env.get_config()
     found = running({key: config.get(key, "") for key in ("execution.target", "rest.address", "rest.port")}, same)
@@ -25,7 +25,7 @@ def refuse_twice(t_env: StreamTableEnvironment, name: str, same: Callable[[str],
         what = name if called == name else f"{called}, which writes what {name} would,"
         raise ConcurrentRun(
             f"{what} runs already, as job {job}, and was not started again: stop that one first (dovetail stream stop) "
-            "or start a new generation (--generation new)"
+            "or start a new generation that takes over from it (dovetail upgrade), or one without these outputs"
         )
 
 

@@ -1,12 +1,13 @@
 """Jobs on the command line: the printed line is the one that runs, and the chain stops at the first failure."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cli import jobs
 from cli.main import main
-from common import config
+from common import config, submit
 from common.errors import ConfigError
 from common.submit import Command
 from local.ports import free_ports
@@ -86,6 +87,38 @@ def test_the_session_has_the_same_jobs_in_an_order_that_the_files_allow() -> Non
     for name in steps:
         job = config.load("local", name).job
         assert job is not None and all(steps.index(before) < steps.index(name) for before in job.after)
+
+
+def test_what_a_job_s_file_says_of_it_holds_in_the_session_too() -> None:
+    from jobs import chain
+    from jobs.spark.args import parse
+
+    settings = config.load("local", "chain", ["run.cut=2026-11-20"])
+    words = [word for flag in submit.arguments(settings, "chain") for word in flag]
+    args = parse(chain.Args, words, "chain")
+    for step in chain.STEPS:
+        own = config.load("local", step.name, ["run.cut=2026-11-20"])
+        alone = parse(step.args, [word for flag in submit.arguments(own, step.name) for word in flag], step.name)
+        assert chain.arguments(step, args) == alone, step.name
+
+
+def test_arguments_of_steps_that_are_none_are_refused_in_one_line() -> None:
+    from jobs import chain
+    from jobs.spark.args import build
+
+    def args(steps: str) -> Any:
+        return build(chain.Args, {"lake": "lake", "cut": "2026-11-20", "steps": steps}, "chain")
+
+    with pytest.raises(ConfigError, match="--steps: expecting value"):
+        args("rank=3")
+    with pytest.raises(ConfigError, match="an object of objects is wanted"):
+        args('{"train_als": 3}')
+    with pytest.raises(ConfigError, match="train is no step of the chain"):
+        args('{"train": {}}')
+    train = next(step for step in chain.STEPS if step.name == "train_als")
+    assert chain.arguments(train, args('{"train_als": {"rank": 64}}')).rank == 64
+    with pytest.raises(ConfigError, match="train_als: --ranks: Unexpected keyword argument"):
+        chain.arguments(train, args('{"train_als": {"ranks": 64}}'))
 
 
 def test_what_is_not_in_the_chain_is_refused() -> None:

@@ -1,10 +1,11 @@
 """Each expression and each aggregate means the same in Python, Spark and Flink: the same rows, the same values.
 
-Rows and expressions are made once, from a fixed seed; Python's values are the yardstick. Spark and Flink get
-everything in one job each, since starting a job costs more than a thousand expressions.
+Rows and expressions are made once, from one seed (`DOVETAIL_SEED`); Python's values are the yardstick. Spark and Flink
+get everything in one job each, since starting a job costs more than a thousand expressions.
 """
 
 import json
+import os
 import random
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
@@ -23,7 +24,8 @@ from common.features.windows import DAY_MS, HOUR_MS
 from common.rules import RULES as ROW_RULES
 from common.segments import RULES
 
-SEED = 20_261_121
+SEED = int(os.environ.get("DOVETAIL_SEED", "20261121"))
+"""Of all rows and expressions: another value tries others."""
 ROWS = 250
 ROWS_OF = EVENTS.with_fields("rows", Field(PREVIOUS_ITEM, STRING))
 """Events with what groups may read besides."""

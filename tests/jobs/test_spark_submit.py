@@ -1,6 +1,6 @@
 """Batch jobs by their own ``spark-submit`` lines, as the configuration renders them, with the bundle alone.
 
-Most of a submission is the start of its JVM: the short form submits an import and the whole chain; the long form
+Most of a submission is the start of its JVM: the short form submits an import and the chain; the long form
 (``make test-submit``) each step of the chain by a line of its own.
 """
 
@@ -28,6 +28,8 @@ pytestmark = [pytest.mark.platform, pytest.mark.spark, pytest.mark.timeout(1800)
 
 CUT = "2026-03-01T02:00:00Z"
 JOB_LIMIT_S = 600
+LEFT_OUT = ("check", "personas", "memberships", "visitor_features")
+"""Steps of the chain that the short form does not submit; tests/jobs/ runs each in a session that is there already."""
 LONG = os.environ.get("DOVETAIL_SUBMIT") == "each"
 KAFKA_MS = CUT_MS - 7_200_000
 
@@ -126,8 +128,9 @@ def each(submitter: Submitter) -> dict[str, dict]:
 
 
 def at_once(submitter: Submitter) -> dict[str, dict]:
-    """Submit the chain; what each of its steps counted."""
-    return submitter.result("chain", 'job.arguments.kafka=""', "job.arguments.tracking_uri=none")
+    """Submit the chain, but for steps that others do not need; what each of its steps counted."""
+    skip = f"job.arguments.skip={','.join(LEFT_OUT)}"
+    return submitter.result("chain", skip, 'job.arguments.kafka=""', "job.arguments.tracking_uri=none")
 
 
 def test_the_jobs_run_by_their_lines_and_publish(submitter, cluster_spec, tmp_path):
@@ -146,7 +149,7 @@ def test_the_jobs_run_by_their_lines_and_publish(submitter, cluster_spec, tmp_pa
         pointer = read_pointer(session, "batch")
     finally:
         disconnect(session)
-    assert counts.keys() == {step.name for step in STEPS}
+    assert counts.keys() == {step.name for step in STEPS} - (set() if LONG else set(LEFT_OUT))
     assert counts["land"]["events"] == landed
     assert counts["cleanse"]["rows_in"] == imported["accepted"] + landed
     assert counts["train_als"]["fold_in_difference"] < 1e-5

@@ -95,8 +95,10 @@ def test_run_gives_output_cause_and_ends_in_time(tmp_path):
 
 
 OWNER = """
-import os, subprocess, sys, time
+import os, signal, subprocess, sys, time
 from local.guard import guard
+# whoever runs the tests in the background has it ignored, and that is inherited
+signal.signal(signal.SIGINT, signal.default_int_handler)
 guard()
 grandchild = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])"
 subprocess.Popen([sys.executable, "-c", grandchild], start_new_session=True).wait()

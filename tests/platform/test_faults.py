@@ -20,7 +20,6 @@ import pytest
 
 from common.admission import Rejection, policy_from_env, read_rejection, replay
 from common.bundle import build
-from common.embedding import history_entry
 from common.errors import ServerUnavailable
 from local.flink import latest_state
 from local.kafka import create_topic
@@ -35,7 +34,7 @@ from tests.platform.storm import (
     slow,
     stormy,
 )
-from tests.platform.test_streaming import closed_before, committed
+from tests.platform.test_streaming import archived, closed_before, committed
 from tests.streaming.oracle import differences, expected_views, stored
 from tests.streaming.traffic import Record, closer, expected
 from views.connect import ClusterSpec, connect, disconnect, ensure_keyspace
@@ -61,6 +60,7 @@ class Storm:
     spec: ClusterSpec
     topic: str
     rejected_topic: str
+    folder: Path
     traffic: list[Record]
     generation: Version
     submit: Callable[..., str]
@@ -73,12 +73,8 @@ class Storm:
         print(f"{time.strftime('%H:%M:%S')} {what}", flush=True)
 
     def differences(self) -> dict[str, list[str]]:
-        """What the views lack or have too much, by view.
-
-        The vectors of visitors with more events than a history keeps are left out: theirs are provisional.
-        """
+        """What the views lack or have too much, by view."""
         once = expected(self.traffic, policy_from_env("DOVETAIL_PSEUDONYM_KEY")).once
-        entries = Counter(row["visitor_id"] for row in once if history_entry(row) is not None)
         last = min(row.kafka_ms for row in self.traffic[-IDLE:])
         found = {}
         session = connect(self.spec)
@@ -87,8 +83,6 @@ class Storm:
                 have = stored(session, self.generation.tables[name])
                 if name == "sessions":
                     have, want = ({k: v for k, v in rows.items() if k[1] < last} for rows in (have, want))
-                elif name == "user_embedding":
-                    have, want = ({k: v for k, v in rows.items() if entries[k[0]] <= 64} for rows in (have, want))
                 found[name] = differences(have, want)
         finally:
             disconnect(session)
@@ -141,12 +135,13 @@ def storm(kafka, cassandra, flink_cluster, spec, pseudonym_key, tmp_path_factory
         )
 
     def go_on(savepoint: str | None, parallelism: int = 2, code: Path = bundle) -> str:
-        job = submit(generation, "--rejected-topic", rejected, parallelism=parallelism, savepoint=savepoint, code=code)
+        outputs = ("--rejected-topic", rejected, "--archive", str(folder / "archive"))
+        job = submit(generation, *outputs, parallelism=parallelism, savepoint=savepoint, code=code)
         rest.wait_running(job, 180)
         rest.wait_checkpoint(job, 120)
         return job
 
-    made = Storm(spec, topic, rejected, traffic, generation, submit)
+    made = Storm(spec, topic, rejected, folder, traffic, generation, submit)
     sender = Sender(kafka.address, topic)
     with flink_cluster.supervised():
         job = go_on(None)
@@ -267,6 +262,14 @@ def test_every_rejection_is_there_once_with_its_reason(storm: Storm, kafka) -> N
     assert len({row.reason for row in rows}) >= 15
 
 
+def test_every_admitted_record_is_in_the_archive_once(storm: Storm) -> None:
+    rows = archived(storm.folder / "archive")
+    assert len({(row["topic"], row["partition"], row["offset"]) for row in rows}) == len(rows)
+    want = expected(storm.traffic, policy_from_env("DOVETAIL_PSEUDONYM_KEY")).events
+    key = ("event_id", "visitor_id", "event_ms", "ingest_ms")
+    assert Counter(tuple(r[k] for k in key) for r in rows) == Counter(tuple(r[k] for k in key) for r in want)
+
+
 @pytest.mark.parametrize("parallelism", [1, 4] if LONG else [4])
 def test_the_same_input_gives_the_same_views_at_any_parallelism(storm: Storm, flink_cluster, parallelism: int) -> None:
     last = min(row.kafka_ms for row in storm.traffic[-IDLE:])
@@ -280,8 +283,6 @@ def test_the_same_input_gives_the_same_views_at_any_parallelism(storm: Storm, fl
             limit = 600 if LONG else 180
             assert flink_cluster.rest.wait_finished(job, limit) == "FINISHED", flink_cluster.rest.failure(job)
         for name, table in again.tables.items():
-            if name == "user_embedding":  # beyond 64 entries a history is provisional by arrival
-                continue
             keep = closed_before(table, last) if name == "sessions" else None
             first = digest(session, storm.generation.tables[name], where=keep)
             assert first == digest(session, table, where=keep) and first.rows > 50, name

@@ -19,8 +19,8 @@ JOBS = [
 ]
 
 
-def writes(generation: str, *outputs: str) -> Callable[[str], bool]:
-    return lambda job: overlap("dovetail", job, unit(generation, outputs or OUTPUTS))
+def writes(generation: str, *outputs: str, shared: tuple[str, ...] = ()) -> Callable[[str], bool]:
+    return lambda job: overlap("dovetail", job, unit(generation, outputs or OUTPUTS), shared)
 
 
 class Overview(BaseHTTPRequestHandler):
@@ -55,6 +55,11 @@ def test_a_job_with_one_of_the_same_outputs_is_found(settings) -> None:
     assert running(settings, writes("g4")) == running(settings, writes("g4", "items", "archive")) == found
     assert running(settings, writes("g4", "items", "sessions")) is None
     assert running(settings, writes("g2", "triggers")) == ("b", "dovetail-speed-g2"), "that one has all outputs"
+
+
+def test_a_job_of_another_generation_is_found_where_both_would_archive(settings) -> None:
+    assert running(settings, writes("g3", shared=("archive", "rejected"))) == ("b", "dovetail-speed-g2")
+    assert running(settings, writes("g3")) is None, "a replay archives nothing"
 
 
 def test_a_local_run_has_no_cluster_to_ask() -> None:

@@ -48,8 +48,8 @@ def defaults(settings: Settings) -> dict[str, str]:
     keys = {
         "pipeline.name": settings.job_name,
         "table.local-time-zone": "UTC",
-        # state finds its operator by a name of the plan's own: names made from how operators are chained change with the
-        # parallelism, and the archive's then find no state after a rescale
+        # state finds its operator by a name of the plan's own: names made from how operators are chained change with
+        # the parallelism, and the archive's then find no state after a rescale
         "table.exec.uid.generation": "ALWAYS",
         # OVER and keep-first deduplication cannot run in mini-batches
         "table.exec.mini-batch.enabled": "false",

@@ -7,6 +7,7 @@ import time
 
 from benchmarks.harness import report
 from benchmarks.harness.speed import PARTITIONS, bench, oracle
+from common.features.groups import GROUPS
 from tests.streaming.traffic import START_MS, Record, event
 
 EVENTS = 56
@@ -40,10 +41,12 @@ def main() -> None:
         rest.wait_checkpoint(job)
         empty = _size(rest, job)
         made.append("users", rows)
-        (visitor,) = {row["visitor_id"] for row in oracle(rows[-1:]).events}
+        counted = oracle(rows).once  # a sale without a price breaks a row rule
+        visitor = counted[-1]["visitor_id"]
+        want = sum(row["visitor_id"] == visitor and GROUPS["activity"].where.evaluate(row) is True for row in counted)
         read = made.session.prepare(f"SELECT sum(n) FROM {tables['tiles_activity'].name} WHERE visitor_id = ?")
         deadline = time.monotonic() + 300
-        while made.session.execute(read, (visitor,)).one()[0] != EVENTS:
+        while made.session.execute(read, (visitor,)).one()[0] != want:
             if time.monotonic() > deadline:
                 raise SystemExit("the last user's events did not all arrive within 300 s")
             time.sleep(0.5)
@@ -56,7 +59,7 @@ def main() -> None:
         "lower",
         "none: an absolute figure",
         f"size of a completed checkpoint less that of the idle job, over {given.users} users of {EVENTS} events each "
-        "within two hours (about 50 of them with an item): deduplication, tiles, sessions and histories",
+        "within two hours (about 50 of them with an item): deduplication, tiles, sessions; histories are in the views",
         users=given.users,
         checkpoint_bytes=size,
         idle_bytes=empty,

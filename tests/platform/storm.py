@@ -18,6 +18,7 @@ from local.cassandra import Cassandra
 from local.flink import FlinkCluster
 from local.process import descendants
 from local.simulator.poison import poisoned
+from streaming.names import OVER
 from tests.streaming.traffic import Record, event, records
 
 LONG = os.environ.get("DOVETAIL_FAULTS") == "long"
@@ -97,7 +98,10 @@ class Sender:
                 "bootstrap.servers": address,
                 "enable.idempotence": True,
                 "linger.ms": 5,
-                "message.timeout.ms": 300_000,
+                "message.timeout.ms": 600_000,
+                # a broker that was killed answers no more: by default a request waits a minute for it
+                "socket.timeout.ms": 10_000,
+                "reconnect.backoff.max.ms": 1_000,
                 "message.max.bytes": 16 << 20,
                 "log_level": 0,
             }
@@ -124,7 +128,8 @@ class Sender:
 
     def flush(self) -> None:
         """Wait until all is delivered."""
-        assert self._client.flush(120) == 0
+        left = self._client.flush(300)
+        assert left == 0, f"{left} records were not delivered within 300 s"
         assert self._failed == []
 
 
@@ -152,6 +157,18 @@ def kill_workers(cluster: FlinkCluster) -> int:
         except ProcessLookupError:  # it went with its parent
             continue
     return len(pids)
+
+
+@contextmanager
+def slots_freed(cluster: FlinkCluster) -> Iterator[None]:
+    """Cancel what runs on the cluster where the block fails: it would take the slots of the tests after it."""
+    try:
+        yield
+    except BaseException:
+        for job, state in cluster.rest.jobs().items():
+            if state not in OVER:
+                cluster.rest.cancel(job)
+        raise
 
 
 @contextmanager

@@ -31,6 +31,7 @@ from tests.platform.storm import (
     PARTITIONS,
     Sender,
     kill_workers,
+    slots_freed,
     slow,
     stormy,
 )
@@ -143,7 +144,7 @@ def storm(kafka, cassandra, flink_cluster, spec, pseudonym_key, tmp_path_factory
 
     made = Storm(spec, topic, rejected, folder, traffic, generation, submit)
     sender = Sender(kafka.address, topic)
-    with flink_cluster.supervised():
+    with flink_cluster.supervised(), slots_freed(flink_cluster):
         job = go_on(None)
         with pytest.raises(ServerUnavailable, match=f"speed-{generation.name} runs already, as job {job}"):
             submit(generation, "--rejected-topic", rejected)

@@ -112,6 +112,8 @@ def test_flink_runs_python_survives_a_lost_taskmanager_and_leaves_nothing(flink_
         time.sleep(0.5)
     rest.wait_running(job, 120)
     assert rest.restarts(job) >= 1
+    # tasks that are about to be cancelled run still: a checkpoint shows that they are the new ones
+    rest.wait_checkpoint(job, 120)
 
     rest.stop(job, flink_cluster.savepoints)
     assert rest.wait_finished(job, 30) == "FINISHED"

@@ -68,13 +68,14 @@ def main(spark: SparkSession, args: Args) -> dict[str, Any]:
         newest = runs.groupBy("run_id").agg(f.max("started_ms").alias("at")).orderBy(f.desc("at")).limit(5).collect()
         last = ", ".join(row["run_id"] for row in newest)
         raise ConfigError(f"--run: {f'there is no run {args.run}' if args.run else 'name a run'}; the last are {last}")
-    if not versions_after(steps):
+    versions = versions_after(steps)
+    if not versions:
         raise ConfigError(f"--run: run {args.run} ({steps[0]['job']}) read and wrote no table that could go back")
     restored = {}
     with ExitStack() as locks:
-        for job in sorted({TABLES[table].made_by for table in versions_after(steps)}):
+        for job in sorted({TABLES[table].made_by for table in versions}):
             locks.enter_context(alone(args.lake, job))
-        for table, version in sorted(versions_after(steps).items()):
+        for table, version in sorted(versions.items()):
             if lake.version(table) != version:
                 lake.restore(table, version)
                 restored[table] = version

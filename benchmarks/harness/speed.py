@@ -36,6 +36,8 @@ PARTITIONS = 2
 PARALLELISM = 2
 KEY_ENV = "DOVETAIL_PSEUDONYM_KEY"
 MODEL = "bench"
+MAX_RECORD_BYTES = 16 << 20
+"""Poison of ten megabytes is among what is sent."""
 FACTORS = 32
 """The rank that conf/jobs/train_als.yaml trains."""
 ITEMS = 60
@@ -72,7 +74,8 @@ class Bench(Store):
 
     def fill(self, topic: str, rows: Sequence[Record]) -> dict[int, int]:
         """Create the topic and send the records; how many each partition then holds."""
-        create_topic(self.platform.kafka.address, topic, PARTITIONS, config={"retention.ms": "-1"})
+        config = {"retention.ms": "-1", "max.message.bytes": str(MAX_RECORD_BYTES)}
+        create_topic(self.platform.kafka.address, topic, PARTITIONS, config=config)
         return self.append(topic, rows)
 
     def append(self, topic: str, rows: Sequence[Record]) -> dict[int, int]:
@@ -171,7 +174,8 @@ def oracle(rows: Sequence[Record]) -> Expected:
 def send(address: str, topic: str, rows: Sequence[Record]) -> dict[int, int]:
     """Send records with their partitions and timestamps; how many went to each partition."""
     failed: list[str] = []
-    producer = Producer({"bootstrap.servers": address, "enable.idempotence": True, "linger.ms": 20, "log_level": 2})
+    limits = {"linger.ms": 20, "message.max.bytes": MAX_RECORD_BYTES, "log_level": 2}
+    producer = Producer({"bootstrap.servers": address, "enable.idempotence": True, **limits})
     counts: dict[int, int] = {}
     for row in rows:
         while True:

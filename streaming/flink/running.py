@@ -25,7 +25,7 @@ def refuse_twice(t_env: StreamTableEnvironment, name: str, same: Callable[[str],
         what = name if called == name else f"{called}, which writes what {name} would,"
         raise ConcurrentRun(
             f"{what} runs already, as job {job}, and was not started again: stop that one first (dovetail stream stop) "
-            "or start a new generation that takes over from it (dovetail upgrade), or one without these outputs"
+            "or start a new generation that takes over from it (dovetail stream upgrade), or one without these outputs"
         )
 
 

@@ -5,7 +5,7 @@ import re
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -234,12 +234,7 @@ def test_every_absence_fires_once_as_it_is_defined(played: Run, kafka) -> None:
 
 
 def test_every_admitted_record_is_in_the_archive_once(played: Run) -> None:
-    rows = archived(played.folder / "archive")
-    assert len({(row["topic"], row["partition"], row["offset"]) for row in rows}) == len(rows)
-    key = ("event_id", "visitor_id", "event_ms", "ingest_ms")
-    assert Counter(tuple(r[k] for k in key) for r in rows) == Counter(
-        tuple(r[k] for k in key) for r in played.want.events
-    )
+    rows = archived_once(played.folder / "archive", played.want.events)
     assert all(row["late"] is (row["event_ms"] < row["ingest_ms"] - LATENESS_MS) for row in rows)
 
 
@@ -272,10 +267,14 @@ def test_what_the_documents_call_metrics_is_there_for_prometheus(played: Run) ->
     assert named - played.notes["metrics"] == set()
 
 
-def archived(folder: Path) -> list[dict[str, Any]]:
-    """The rows of an archive's finished files."""
+def archived_once(folder: Path, want: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of an archive's finished files, which must be the wanted events, each record once."""
     files = [path for path in (folder / "events").rglob("*") if path.is_file() and path.name[0] != "."]
-    return [json.loads(line) for path in files for line in path.read_text().splitlines()]
+    rows = [json.loads(line) for path in files for line in path.read_text().splitlines()]
+    assert len({(row["topic"], row["partition"], row["offset"]) for row in rows}) == len(rows)
+    key = ("event_id", "visitor_id", "event_ms", "ingest_ms")
+    assert Counter(tuple(r[k] for k in key) for r in rows) == Counter(tuple(r[k] for k in key) for r in want)
+    return rows
 
 
 def metrics_of(job: str) -> set[str]:

@@ -31,6 +31,9 @@ POISON: tuple[tuple[bytes | None, str], ...] = (
     (b"[" * 100_000, "too_deep"),
 )
 
+NO_NUMBERS = ("NaN", "Infinity", "1e999", "9" * 400)
+"""Numbers that are none, or too large for any type, as JSON texts."""
+
 
 @dataclass(frozen=True)
 class Record:

@@ -74,6 +74,8 @@ class Args:
     """The absences that are looked for."""
     archive: str = ""
     """Empty: nothing is archived, for a replay of what already was."""
+    archive_parallelism: int = 1
+    """Of the steps that write the archive; it stays while a generation lives, also when the job is rescaled."""
     take_over: TakeOver = TakeOver()
     """From where on there are archive, rejections and triggers."""
     outputs: tuple[str, ...] = OUTPUTS
@@ -168,8 +170,8 @@ def build(t_env: StreamTableEnvironment, args: Args) -> StatementSet:
         inserts.append(insert_triggers(t_env, steps.triggers, servers, args.triggers_topic, prefix))
     if args.archives:
         events = t_env.sql_query(f"SELECT * FROM {steps.events} WHERE {reached}")
-        inserts.append(insert_archive(t_env, events, args.archive))
-        inserts.append(insert_rejection_archive(t_env, rejections, args.archive))
+        inserts.append(insert_archive(t_env, events, args.archive, args.archive_parallelism))
+        inserts.append(insert_rejection_archive(t_env, rejections, args.archive, args.archive_parallelism))
     by_key = chains(GROUPS.values())
     if "items" in args.outputs:
         for key, table in steps.tiles.items():
@@ -245,6 +247,12 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     add("--start", default="earliest", help="earliest, latest, group, timestamp:MS or offsets:PARTITION=OFFSET,...")
     add("--bounded", action="store_true", help="end where the topic ends when the job begins")
     add("--archive", default="", metavar="DIR", help="folder or URI of the archive; none: nothing is archived")
+    add(
+        "--archive-parallelism",
+        type=int,
+        default=1,
+        help="writers of the archive; stays as it is while the generation lives, also when the job is rescaled",
+    )
     add("--cassandra", required=True, metavar="HOST:PORT")
     add("--keyspace", default="dovetail")
     add("--cassandra-user-env", default="", metavar="NAME")
@@ -338,6 +346,7 @@ def arguments(given: argparse.Namespace, generation: str, created_ms: int, take_
         triggers_topic=given.triggers_topic,
         rules=rules_with(text for text in given.triggers.split(",") if text.strip()),
         archive=given.archive,
+        archive_parallelism=given.archive_parallelism,
         take_over=TakeOver.parse(take_over),
         outputs=given.outputs,
         lateness_ms=given.lateness,

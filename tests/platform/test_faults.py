@@ -11,7 +11,7 @@ import time
 import uuid
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -189,9 +189,9 @@ def storm(kafka, cassandra, flink_cluster, spec, pseudonym_key, tmp_path_factory
             flink_cluster.jobmanager.kill()
             time.sleep(1)
             flink_cluster.wait_ready(120)
-            job = go_on(latest_state(checkpoints))
-            made.note("the JobManager killed")
-            for parallelism in (1, 2) if LONG else (1,):
+            job = go_on(latest_state(checkpoints), 1)
+            made.note("the JobManager killed, gone on at parallelism 1")
+            for parallelism in (2, 1) if LONG else (2,):
                 savepoint = rest.stop(job, folder / "savepoints")
                 job = go_on(savepoint, parallelism, newer(bundle, folder / f"newer-{parallelism}.zip"))
                 made.note(f"stopped with a savepoint, restored with other code at parallelism {parallelism}")
@@ -205,7 +205,7 @@ def storm(kafka, cassandra, flink_cluster, spec, pseudonym_key, tmp_path_factory
         ending = closer(traffic, IDLE)
         sender.send([*mended, *ending])
         sender.flush()
-        made.traffic = [*traffic, *mended, *ending]
+        made.traffic = in_topic(kafka.address, topic, [*traffic, *mended, *ending])
         deadline = time.monotonic() + (900 if LONG else 180)
         while made.differences() and time.monotonic() < deadline:
             time.sleep(2)
@@ -215,6 +215,21 @@ def storm(kafka, cassandra, flink_cluster, spec, pseudonym_key, tmp_path_factory
         made.notes["restarts of the last job"] = rest.restarts(job)
         rest.cancel(job)
     return made
+
+
+def in_topic(address: str, topic: str, sent: list[Record]) -> list[Record]:
+    """What was sent, and before it what the topic holds twice.
+
+    A broker that was killed has forgotten an idempotent producer whose records are older than
+    ``producer.id.expiration.ms`` (a day), as simulated ones are: a batch whose answer was lost is appended once more.
+    """
+
+    def names(rows: Iterable[Record]) -> Counter[tuple[Any, ...]]:
+        return Counter((row.partition, row.kafka_ms, row.key, row.value) for row in rows)
+
+    have, want = names(committed(address, topic, PARTITIONS)), names(sent)
+    assert want - have == Counter(), "the topic lacks records that were sent"
+    return [*(Record(at, value, ms, key) for at, ms, key, value in (have - want).elements()), *sent]
 
 
 def newer(bundle: Path, out: Path) -> Path:
@@ -244,7 +259,7 @@ def test_every_fault_happened(storm: Storm) -> None:
     kinds = Counter(storm.done)
     assert kinds["a TaskManager killed"] == KILLS
     assert kinds["Python workers killed"] == KILLS
-    assert kinds["the JobManager killed"] == kinds["started twice"] == 1
+    assert kinds["the JobManager killed, gone on at parallelism 1"] == kinds["started twice"] == 1
     assert len(kinds) >= 8, kinds
 
 
@@ -255,7 +270,7 @@ def test_every_view_equals_the_fold_of_all_events(storm: Storm) -> None:
 def test_every_rejection_is_there_once_with_its_reason(storm: Storm, kafka) -> None:
     judged = expected(storm.traffic, policy_from_env("DOVETAIL_PSEUDONYM_KEY")).judged
     want = [outcome for outcome in judged if isinstance(outcome, Rejection)]
-    rows = [read_rejection(value) for value in committed(kafka.address, storm.rejected_topic, PARTITIONS)]
+    rows = [read_rejection(row.value or b"") for row in committed(kafka.address, storm.rejected_topic, PARTITIONS)]
     assert Counter(row.reason for row in rows) == Counter(outcome.reason for outcome in want)
     assert len({(row.topic, row.partition, row.offset) for row in rows}) == len(rows)
     whole = [row for row in rows if row.reason != "oversize"]

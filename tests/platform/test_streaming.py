@@ -217,14 +217,14 @@ def test_every_view_equals_the_oracle(played: Run) -> None:
 
 def test_every_rejection_is_in_its_topic_once_with_its_reason_and_bytes(played: Run, kafka) -> None:
     want = [outcome for outcome in played.want.judged if isinstance(outcome, Rejection)]
-    rows = [read_rejection(value) for value in committed(kafka.address, played.rejected_topic)]
+    rows = [read_rejection(row.value or b"") for row in committed(kafka.address, played.rejected_topic)]
     assert Counter(row.reason for row in rows) == Counter(outcome.reason for outcome in want)
     assert len({(row.topic, row.partition, row.offset) for row in rows}) == len(rows)
     assert Counter(replay(row) for row in rows) == Counter(outcome.raw for outcome in want)
 
 
 def test_every_absence_fires_once_as_it_is_defined(played: Run, kafka) -> None:
-    found = [json.loads(value) for value in committed(kafka.address, played.triggers_topic)]
+    found = [json.loads(row.value or b"") for row in committed(kafka.address, played.triggers_topic)]
     want = fired(played.want.once, RULES, LATENESS_MS)
     assert len({row["trigger_id"] for row in found}) == len(found), "each once, through every restart"
     assert {row["trigger_id"]: {name: row.get(name) for name in TRIGGERS.names} for row in found} == {
@@ -273,7 +273,10 @@ def archived_once(folder: Path, want: Iterable[Mapping[str, Any]]) -> list[dict[
     rows = [json.loads(line) for path in files for line in path.read_text().splitlines()]
     assert len({(row["topic"], row["partition"], row["offset"]) for row in rows}) == len(rows)
     key = ("event_id", "visitor_id", "event_ms", "ingest_ms")
-    assert Counter(tuple(r[k] for k in key) for r in rows) == Counter(tuple(r[k] for k in key) for r in want)
+    have, wanted = (Counter(tuple(r[k] for k in key) for r in some) for some in (rows, want))
+    hidden = [str(path.relative_to(folder)) for path in folder.rglob(".*") if path.is_file()]
+    missing, surplus = list((wanted - have).elements()), list((have - wanted).elements())
+    assert (len(missing), len(surplus)) == (0, 0), (missing[:20], surplus[:20], hidden)
     return rows
 
 
@@ -295,7 +298,7 @@ def closed_before(table: Table, ms: int) -> Callable[[tuple[Any, ...]], bool]:
     return lambda row: row[closed] and row[start] < ms
 
 
-def committed(address: str, topic: str, partitions: int = PARTITIONS) -> list[bytes]:
+def committed(address: str, topic: str, partitions: int = PARTITIONS) -> list[Record]:
     """Every committed record of a topic."""
     consumer = Consumer(
         {
@@ -310,13 +313,13 @@ def committed(address: str, topic: str, partitions: int = PARTITIONS) -> list[by
     found, ended = [], 0
     deadline = time.monotonic() + 60
     while ended < partitions:
-        assert time.monotonic() < deadline, "waited 60 s for the end of the rejections"
+        assert time.monotonic() < deadline, f"waited 60 s for the end of topic {topic}"
         message = consumer.poll(1.0)
         if message is None:
             continue
         if message.error():
             ended += 1  # the end of a partition
         else:
-            found.append(message.value() or b"")
+            found.append(Record(message.partition() or 0, message.value(), message.timestamp()[1], message.key()))
     consumer.close()
     return found

@@ -20,9 +20,8 @@ from common.errors import ConfigError
 from common.features.expressions import event
 from common.features.windows import DAY_MS
 from common.personas import OTHER, Basket, Override, Persona, card, overridden, read_overrides, to_json
-from jobs.segment import members_before
 from jobs.spark.args import ARGUMENTS, JobArgs
-from jobs.spark.before import events_before
+from jobs.spark.before import events_before, members_before
 from jobs.spark.increment import days_between, on_days
 from jobs.spark.persona_report import Flow, Lift, page
 from jobs.spark.run import run

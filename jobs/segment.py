@@ -26,6 +26,7 @@ from common.centroids import name_centroids, nearest, same_centroids
 from common.contracts.profiles import SEGMENT_HISTORY, SEGMENT_MOVES, SEGMENT_VIEW, SEGMENTS
 from common.errors import ConfigError, IncompleteInput
 from jobs.spark.args import ARGUMENTS, JobArgs
+from jobs.spark.before import members_before
 from jobs.spark.clusters import GRID, Blocks, Clusters, measured, sweep
 from jobs.spark.density import dbscan
 from jobs.spark.run import run
@@ -173,15 +174,6 @@ def segments_of(centroids: NDArray[np.float64], scale: Scale, history: Sequence[
         segment_id = ids[i] if known is None else known
         segments.append(Segment(segment_id, names[i], (recency, frequency, monetary), had[i]))
     return segments
-
-
-def members_before(lake: Lake, cut_ms: int) -> DataFrame:
-    """visitor_id, from_id, from_segment: who was in which segment just before the cut, by the moves until then."""
-    last = f.max_by(f.struct("to_id", "to_segment"), "cut_ms").alias("last")
-    until = lake.read_or_empty("gold/segment_moves").where(f.col("cut_ms") < cut_ms).groupBy("visitor_id").agg(last)
-    return until.where("last.to_id IS NOT NULL").select(
-        "visitor_id", f.col("last.to_id").alias("from_id"), f.col("last.to_segment").alias("from_segment")
-    )
 
 
 # Segments by density

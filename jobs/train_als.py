@@ -34,7 +34,7 @@ from common.promotion import LEAST_SHARE, Group, Unjudged, verdict
 from common.ranking_metrics import NAMES
 from jobs.spark.als import Fit, Mode, Ratings, Recipe, fit, number
 from jobs.spark.args import ARGUMENTS, JobArgs
-from jobs.spark.before import events_before
+from jobs.spark.before import events_before, members_before
 from jobs.spark.evaluation import ALL
 from jobs.spark.interactions import item_events, pairs
 from jobs.spark.judging import (
@@ -149,7 +149,8 @@ def judged_recipe(
     marked = weighed.withColumn("test", held_out(weighed, args))
     earlier = pairs(marked.where(~f.col("test"))).persist()
     train = number(lake.spark, earlier)
-    segments = lake.read_or_empty("gold/segments")
+    # Those of the night before: whether this cut's are there yet hangs on which step of the chain was quicker.
+    segments = members_before(lake, args.cut).withColumnRenamed("from_segment", "segment")
     judged = judged_visitors(train, marked.where("test"), segments, args.test_users).persist()
     fitted = fit(train, recipe, args.blocks)
     alike = {

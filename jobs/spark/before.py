@@ -1,4 +1,4 @@
-"""Which events a run for a cut counts."""
+"""What a run for a cut counts: the events before it, and the segments that visitors had."""
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as f
@@ -13,3 +13,12 @@ def events_before(lake: Lake, cut_ms: int, version: int | None = None) -> DataFr
     and of each tile batch has seen no more than the stream, which the merge of the layers rests on.
     """
     return lake.read("silver/events", version).where((f.col("event_ms") < cut_ms) & (f.col("ingest_ms") < cut_ms))
+
+
+def members_before(lake: Lake, cut_ms: int) -> DataFrame:
+    """visitor_id, from_id, from_segment: who was in which segment just before the cut, by the moves until then."""
+    last = f.max_by(f.struct("to_id", "to_segment"), "cut_ms").alias("last")
+    until = lake.read_or_empty("gold/segment_moves").where(f.col("cut_ms") < cut_ms).groupBy("visitor_id").agg(last)
+    return until.where("last.to_id IS NOT NULL").select(
+        "visitor_id", f.col("last.to_id").alias("from_id"), f.col("last.to_segment").alias("from_segment")
+    )

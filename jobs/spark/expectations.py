@@ -41,6 +41,11 @@ def recent(column: str) -> Scope:
     return scope
 
 
+def of_the_cut(table: DataFrame, cut_ms: int, days: int) -> DataFrame:
+    """The rows that a run for this cut made."""
+    return table.where(f.col("cut_ms") == cut_ms)
+
+
 def newest_tiles(table: DataFrame, cut_ms: int, days: int) -> DataFrame:
     """The hour tiles, and the day tiles of so many days up to the horizon; ``ever`` follows from them."""
     first = f.to_date(f.timestamp_millis(f.lit(cut_ms - (days + 2) * DAY_MS))).cast("string")
@@ -78,12 +83,37 @@ def _tiles(table: str) -> Declared:
     )
 
 
+def _one_cut() -> Expectation:
+    """All rows are of one cut."""
+    return gxe.ExpectColumnUniqueValueCountToBeBetween(column="cut_ms", min_value=1, max_value=1)
+
+
+_PRICE = {"price_is_plausible": f"price IS NULL OR price BETWEEN 0 AND {LARGEST_PRICE}"}
+_DAY = {"event_date_is_its_day": "event_date = to_date(timestamp_millis(event_ms))"}
+
 DECLARED: tuple[Declared, ...] = (
+    Declared("bronze/events", holds=_DAY, scope=recent("event_date"), may_be_empty=True),
+    Declared(
+        "bronze/rejections",
+        holds={
+            "reason_is_given": "reason != ''",
+            "size_is_a_size": "size >= 0",
+            "sha256_is_one": "length(sha256) = 64",
+        },
+        may_be_empty=True,
+    ),
+    Declared(
+        "silver/cleansed",
+        holds={**{rule.name: rule.holds.spark() for rule in RULES}, **_DAY},
+        scope=recent("event_date"),
+        may_be_empty=True,
+    ),
+    Declared("quarantine/events", holds={"rule_is_named": "rule != ''"}, scope=recent("event_date"), may_be_empty=True),
     Declared(
         "silver/events",
         holds={
             **{rule.name: rule.holds.spark() for rule in RULES},
-            "event_date_is_its_day": "event_date = to_date(timestamp_millis(event_ms))",
+            **_DAY,
         },
         scope=recent("event_date"),
         may_be_empty=True,
@@ -91,7 +121,7 @@ DECLARED: tuple[Declared, ...] = (
     Declared(
         "silver/items",
         holds={
-            "price_is_plausible": f"price IS NULL OR price BETWEEN 0 AND {LARGEST_PRICE}",
+            **_PRICE,
             **{rule.name: rule.holds.spark() for rule in RULES if rule.name == "currency_is_known"},
         },
         also=(_unique("item_id"),),
@@ -130,7 +160,7 @@ DECLARED: tuple[Declared, ...] = (
             _unique("visitor_id"),
             # Some buyer is always among the best fifth, and the figures are of one cut.
             gxe.ExpectColumnMaxToBeBetween(column="m_score", min_value=1, max_value=5),
-            gxe.ExpectColumnUniqueValueCountToBeBetween(column="cut_ms", min_value=1, max_value=1),
+            _one_cut(),
         ),
     ),
     Declared(
@@ -147,10 +177,7 @@ DECLARED: tuple[Declared, ...] = (
     Declared(
         "gold/segments",
         holds={"distance_is_a_length": "distance >= 0 AND NOT isnan(distance)", "segment_is_named": "segment != ''"},
-        also=(
-            _unique("visitor_id"),
-            gxe.ExpectColumnUniqueValueCountToBeBetween(column="cut_ms", min_value=1, max_value=1),
-        ),
+        also=(_unique("visitor_id"), _one_cut()),
     ),
     Declared(
         "gold/centroids",
@@ -158,13 +185,71 @@ DECLARED: tuple[Declared, ...] = (
         also=(_unique("segment_id"),),
     ),
     Declared(
+        "gold/segment_history",
+        holds={"size_is_not_negative": "size >= 0", "segment_is_named": "segment != ''"},
+        scope=of_the_cut,
+        may_be_empty=True,
+    ),
+    Declared(
+        "gold/segment_moves",
+        holds={"move_changes_the_segment": "NOT (from_id <=> to_id)"},
+        also=(_unique("visitor_id"),),
+        scope=of_the_cut,
+        may_be_empty=True,
+    ),
+    Declared(
+        "gold/segment_lift",
+        holds={"buyers_are_active_members": "buyers BETWEEN 0 AND active AND active <= members"},
+        scope=of_the_cut,
+        may_be_empty=True,
+    ),
+    Declared("gold/memberships", holds={"segment_is_named": "rule_segment != ''"}, may_be_empty=True),
+    Declared(
+        "gold/personas",
+        holds={"card_is_json": "get_json_object(card, '$') IS NOT NULL", "size_is_not_negative": "size >= 0"},
+        also=(_unique("segment_id"),),
+        may_be_empty=True,
+    ),
+    Declared(
+        "gold/model_metrics",
+        holds={
+            f"{name}_is_a_share": f"{name} BETWEEN 0 AND 1"
+            for name in ("precision", "recall", "ndcg", "map", "coverage")
+        },
+        may_be_empty=True,
+    ),
+    Declared(
+        "gold/similar_items",
+        holds={"item_is_not_near_itself": "item_id != near_id", "score_is_a_number": "NOT isnan(score)"},
+        may_be_empty=True,
+    ),
+    Declared("gold/items", holds=_PRICE, also=(_unique("item_id"),), may_be_empty=True),
+    Declared(
         "gold/recommendations",
         holds={"list_is_not_empty": "octet_length(recommendations) > 0"},
         also=(gxe.ExpectColumnUniqueValueCountToBeBetween(column="model_version", min_value=1, max_value=1),),
     ),
     *(_tiles(f"gold/{group.table}") for group in GROUPS.values()),
+    Declared("silver/customers", also=(_unique("customer_id"),)),
+    Declared(
+        "gold/persons",
+        holds={"person_has_a_customer": "customers >= 1"},
+        also=(_unique("person_id"),),
+        may_be_empty=True,
+    ),
+    Declared("gold/person_links", also=(_unique("customer_id"),), may_be_empty=True),
+    Declared(
+        "gold/review_queue",
+        holds={
+            "pair_is_of_two_persons": "customer_id != other_id AND person_id != other_person_id",
+            "probability_is_one": "probability BETWEEN 0 AND 1",
+        },
+        may_be_empty=True,
+    ),
+    Declared("gold/fills", holds={"method_is_named": "method != ''"}, may_be_empty=True),
+    Declared("gold/prepared", holds={"row_has_features": "size(features) > 0"}, may_be_empty=True),
 )
-"""The tables behind a gate, in the order in which they are told."""
+"""The tables behind a gate, in the order in which they are told: all but verdicts of people, trials and accounts."""
 
 
 def conditions(declared: Declared) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from pyspark.errors import StreamingQueryException
 
 from jobs.spark.tables import Lake
 
@@ -11,7 +12,13 @@ class Killed(BaseException):
     """The end of a process, for all that runs in it."""
 
 
-def run_killed(monkeypatch: pytest.MonkeyPatch, spark: Any, main: Any, args: Any) -> tuple[int, Any]:
+class Failed(Exception):
+    """The same where Spark calls back: it waits for ever for a thread that ends, and tells of an exception."""
+
+
+def run_killed(
+    monkeypatch: pytest.MonkeyPatch, spark: Any, main: Any, args: Any, end: type[BaseException] = Killed
+) -> tuple[int, Any]:
     """Kill a job before its first commit, then before its second, and so on; how often, and what the last run told."""
     committed = Lake._committed
     deaths = 0
@@ -21,7 +28,7 @@ def run_killed(monkeypatch: pytest.MonkeyPatch, spark: Any, main: Any, args: Any
         def or_die(self: Lake, table: str, write: Any) -> Any:
             nonlocal left
             if left == 0:
-                raise Killed
+                raise end
             left -= 1
             return committed(self, table, write)
 
@@ -29,7 +36,7 @@ def run_killed(monkeypatch: pytest.MonkeyPatch, spark: Any, main: Any, args: Any
             patch.setattr(Lake, "_committed", or_die)
             try:
                 told = main(spark, args)
-            except Killed:
+            except (Killed, StreamingQueryException):
                 deaths += 1
                 continue
         return deaths, told

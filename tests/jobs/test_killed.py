@@ -1,7 +1,8 @@
 """Whatever job is killed, before whichever of its commits: run again, it gives the tables of a run that was not.
 
 The jobs that read the change feed are killed in test_increment, those about customers in test_resolve, prepare and
-impute in test_preparation; parity and publish have one commit, their last.
+impute in test_preparation, tune_als in test_tune_als, land, replay, rollback and the chain in tests of their names,
+publish in test_publish; parity has one commit, its last.
 """
 
 import shutil

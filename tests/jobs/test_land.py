@@ -8,6 +8,7 @@ import pytest
 from common.contracts.events import BRONZE_EVENTS, REJECTIONS
 from jobs.land import Args, land, main, missing_offsets
 from jobs.spark.tables import Lake
+from tests.jobs.dying import Failed, run_killed
 
 pytestmark = pytest.mark.spark
 
@@ -51,6 +52,17 @@ def test_each_record_lands_once(spark, tmp_path):
 
     assert missing_offsets(lake, "events", {0: (0, 4)}) == {}
     assert missing_offsets(lake, "events", {0: (0, 6), 1: (0, 1)}) == {0: 2, 1: 1}
+
+
+def test_a_killed_landing_is_done_again_and_lands_nothing_twice(spark, tmp_path, monkeypatch):
+    root, lake = tmp_path / "archive", Lake(spark, str(tmp_path / "lake"))
+    archive(root, "events", "part-1", [event(0), event(1)])
+    archive(root, "rejections", "part-1", [rejection(2)])
+    args = Args(lake=lake.root, cut=1_772_409_600_000, archive=str(root))
+    deaths, _ = run_killed(monkeypatch, spark, main, args, Failed)
+    assert deaths >= 2
+    assert sorted(row["offset"] for row in lake.read("bronze/events").collect()) == [0, 1]
+    assert [row["offset"] for row in lake.read("bronze/rejections").collect()] == [2]
 
 
 def test_a_lost_checkpoint_lands_nothing_twice(spark, tmp_path):

@@ -12,6 +12,7 @@ from common.errors import ConfigError
 from jobs import cleanse, replay, replay_quarantine
 from jobs.spark.schema import struct_type
 from jobs.spark.tables import Lake
+from tests.jobs.dying import run_killed
 from tests.jobs.test_tables import DAY_MS, START_MS, event, frame
 
 pytestmark = pytest.mark.spark
@@ -23,7 +24,9 @@ def rejection(offset: int, raw: bytes, size: int | None = None) -> tuple:
     return tuple(row.get(name) for name in REJECTIONS.names)
 
 
-def test_rejections_that_pass_the_gate_now_become_events(spark, tmp_path, pseudonym_key):
+def test_rejections_that_pass_the_gate_now_become_events_once_though_killed(
+    spark, tmp_path, pseudonym_key, monkeypatch
+):
     lake = Lake(spark, str(tmp_path / "lake"))
     sound = {"event_id": "e1", "event_type": "view", "user_id": "u", "item_id": "i", "event_ms": START_MS}
     rows = [
@@ -33,7 +36,9 @@ def test_rejections_that_pass_the_gate_now_become_events(spark, tmp_path, pseudo
     ]
     lake.append("bronze/rejections", spark.createDataFrame(rows, struct_type(REJECTIONS)))
     args = replay.Args(lake=lake.root, topic="events")
-    assert replay.main(spark, args) == {"tried": 3, "passed": 1, "moved": 1}
+    deaths, told = run_killed(monkeypatch, spark, replay.main, args)
+    # killed before the rejection is taken out, it has put the event in already
+    assert deaths == 2 and told == {"tried": 3, "passed": 1, "moved": 0}
     moved = lake.read("bronze/events").collect()
     assert [(r["event_id"], r["partition"], r["offset"], r["ingest_ms"]) for r in moved] == [("e1", 1, 5, START_MS)]
     assert {row["offset"] for row in lake.read("bronze/rejections").collect()} == {6, 7}

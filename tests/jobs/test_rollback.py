@@ -9,6 +9,7 @@ from common.errors import ConfigError, IncompleteInput
 from jobs import chain, cleanse, rollback
 from jobs.spark.run import execute, new_run_id
 from jobs.spark.tables import Lake
+from tests.jobs.dying import Killed, run_killed
 from tests.jobs.test_tables import DAY_MS, START_MS, event, frame
 
 pytestmark = pytest.mark.spark
@@ -32,7 +33,7 @@ def contents(lake: Lake) -> dict[str, list[str]]:
     return {name: sorted(map(str, lake.read(name).collect())) for name in MADE}
 
 
-def test_tables_go_back_and_the_next_run_goes_on_from_there(spark, tmp_path):
+def test_tables_go_back_though_killed_and_the_next_run_goes_on_from_there(spark, tmp_path, monkeypatch):
     lake = Lake(spark, str(tmp_path / "lake"))
     lake.append("bronze/events", frame(spark, [sale(1), sale(2, price=Decimal(0))]))
     first = run_all(spark, lake)
@@ -43,10 +44,35 @@ def test_tables_go_back_and_the_next_run_goes_on_from_there(spark, tmp_path):
     assert all(now[name] != then[name] for name in MADE)
 
     args = rollback.Args(lake=lake.root, run=first, pointer=False)
+    restore = Lake.restore
+
+    def killed_half_way(self, table, version):
+        if table == "gold/rfm":
+            raise Killed
+        restore(self, table, version)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(Lake, "restore", killed_half_way)
+        rollback.main(spark, args)
+    assert contents(lake) not in (then, now)
     assert set(rollback.main(spark, args)["restored"]) == set(MADE)
     assert contents(lake) == then
     run_all(spark, lake)
     assert contents(lake) == now
+
+
+def test_a_killed_chain_run_again_gives_the_tables_of_one_that_was_not(spark, tmp_path, monkeypatch):
+    rows = [sale(1), sale(2, price=Decimal(0)), sale(3, "e1", ingest_ms=START_MS)]
+    lakes = [Lake(spark, str(tmp_path / name)) for name in ("whole", "killed")]
+    for lake in lakes:
+        lake.append("bronze/events", frame(spark, rows))
+    run_all(spark, lakes[0])
+    skipped = tuple(step.name for step in chain.STEPS if step.name not in STEPS)
+    args = chain.Args(lake=lakes[1].root, cut=START_MS + DAY_MS, skip=skipped)
+    deaths, told = run_killed(monkeypatch, spark, chain.main, args)
+    # What a killed attempt has committed, the next does not commit again.
+    assert deaths >= 4 and set(told) == set(STEPS)
+    assert contents(lakes[1]) == contents(lakes[0])
 
 
 def test_a_run_that_is_unknown_or_failed_is_refused(spark, tmp_path):

@@ -6,6 +6,7 @@ from pyspark.sql import functions as f
 from common.errors import ConfigError
 from jobs import tune_als
 from jobs.spark.tracking import open_tracking
+from tests.jobs.dying import run_killed
 from tests.jobs.small_shop import CUT_MS
 
 pytestmark = [pytest.mark.spark, pytest.mark.timeout(900)]
@@ -25,11 +26,11 @@ def test_folds_follow_each_other_in_time(built):
     assert all(fold.judged.count() > 0 for fold in (older, newer))
 
 
-def test_a_study_is_taken_up_again_and_then_done(built, tmp_path):
+def test_a_study_is_taken_up_again_though_killed_and_then_done(built, tmp_path, monkeypatch):
     tracking_uri = f"sqlite:///{tmp_path}/mlflow.db"
 
-    def run(trials: int) -> dict:
-        args = tune_als.Args(
+    def study(trials: int) -> tune_als.Args:
+        return tune_als.Args(
             lake=built.lake.root,
             cut=CUT_MS,
             trials=trials,
@@ -40,9 +41,11 @@ def test_a_study_is_taken_up_again_and_then_done(built, tmp_path):
             folds=2,
             tracking_uri=tracking_uri,
         )
-        return tune_als.main(built.spark, args)
 
-    first, second, third = run(1), run(2), run(2)
+    first = tune_als.main(built.spark, study(1))
+    deaths, second = run_killed(monkeypatch, built.spark, tune_als.main, study(2))
+    third = tune_als.main(built.spark, study(2))
+    assert deaths == 1, "before the second trial is written down"
     assert (first["trials"], second["trials"], third["trials"]) == (1, 2, 2)
     assert (first["resumed"], second["resumed"], third["resumed"]) == (0, 1, 2)
     assert second == third | {"resumed": 1}

@@ -114,21 +114,25 @@ class FlinkCluster:
             self.start_taskmanager(number)
 
     def start_taskmanager(self, number: int) -> None:
-        """Start TaskManager ``number`` (from 1), for the first time or again after a kill."""
+        """Start TaskManager ``number`` (from 1), for the first time or again after a kill.
+
+        Its Python workers look for modules in its working directory first: in a checkout they would find that one's
+        code rather than the job's.
+        """
         server = self.taskmanagers[number - 1]
         entry = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
         flags = _memory(_FRAMEWORK_MB + self.size.task_heap, direct=_FRAMEWORK_MB + self.size.network)
         # C1's own limit of compiled code is 48 MB, which generated operators fill
         flags += ["-XX:TieredStopAtLevel=1", "-XX:ReservedCodeCacheSize=192m"] if self.size.quick else []
         name = f"taskmanager.resource-id={server.name}"
-        server.start(self._jvm(flags, entry, "-D", name), self.environment())
+        server.start(self._jvm(flags, entry, "-D", name), self.environment(), self.folder)
 
     def start_jobmanager(self) -> None:
         """Start the JobManager, for the first time or again after a kill; jobs it ran are resumed by their owner."""
         entry = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
         # it rarely runs hot enough for the second compiler to pay
         flags = ["-XX:TieredStopAtLevel=1", *_memory(self.size.jobmanager_heap, direct=_FRAMEWORK_MB)]
-        self.jobmanager.start(self._jvm(flags, entry, "--executionMode", "cluster"), self.environment())
+        self.jobmanager.start(self._jvm(flags, entry, "--executionMode", "cluster"), self.environment(), self.folder)
 
     def revive(self) -> int:
         """Start again the JobManager and every TaskManager that has ended, as a supervisor would; return how many.

@@ -31,6 +31,7 @@ from tests.platform.storm import (
     PARTITIONS,
     Sender,
     kill_workers,
+    python_workers,
     slots_freed,
     slow,
     stormy,
@@ -193,7 +194,11 @@ def storm(kafka, cassandra, flink_cluster, spec, pseudonym_key, tmp_path_factory
             made.note("the JobManager killed, gone on at parallelism 1")
             for parallelism in (2, 1) if LONG else (2,):
                 savepoint = rest.stop(job, folder / "savepoints")
-                job = go_on(savepoint, parallelism, newer(bundle, folder / f"newer-{parallelism}.zip"))
+                marks = folder / f"newer-{parallelism}"
+                marks.mkdir()
+                job = go_on(savepoint, parallelism, newer(bundle, folder / f"newer-{parallelism}.zip", marks))
+                who = {path.name for path in marks.iterdir()} & set(map(str, python_workers(flink_cluster)))
+                assert who, "no worker runs the other code"
                 made.note(f"stopped with a savepoint, restored with other code at parallelism {parallelism}")
         finally:
             stop.set()
@@ -232,11 +237,15 @@ def in_topic(address: str, topic: str, sent: list[Record]) -> list[Record]:
     return [*(Record(at, value, ms, key) for at, ms, key, value in (have - want).elements()), *sent]
 
 
-def newer(bundle: Path, out: Path) -> Path:
-    """The bundle with other bytes in a module that workers run, as an upgrade has; the steps are the same."""
+def newer(bundle: Path, out: Path, marks: Path) -> Path:
+    """The bundle with other code in a module that workers run, as an upgrade has; the steps are the same.
+
+    Each process that loads it leaves its id in ``marks``.
+    """
+    mark = f"\n__import__('pathlib').Path({str(marks)!r}, str(__import__('os').getpid())).touch()\n"
     with zipfile.ZipFile(bundle) as have, zipfile.ZipFile(out, "w") as made:
         for name in have.namelist():
-            more = f"\n# {out.stem}\n".encode() if name == "streaming/write.py" else b""
+            more = mark.encode() if name == "streaming/write.py" else b""
             made.writestr(name, have.read(name) + more)
     return out
 

@@ -80,6 +80,14 @@ class FlinkRest:
         """Return the number of completed checkpoints."""
         return int(self.get(f"/jobs/{job_id}/checkpoints")["counts"]["completed"])
 
+    def wait_checkpoint_begins(self, job_id: str, limit: float = 60.0) -> None:
+        """Wait until a checkpoint is under way."""
+        deadline = time.monotonic() + limit
+        while not self.get(f"/jobs/{job_id}/checkpoints")["counts"]["in_progress"]:
+            if time.monotonic() > deadline:
+                raise ServerUnavailable(f"waited {limit:.0f} s for a checkpoint of Flink job {job_id} to begin")
+            time.sleep(0.01)
+
     def checkpoint_interval_s(self, job_id: str) -> float:
         """Return the seconds between two checkpoints."""
         return self.get(f"/jobs/{job_id}/checkpoints/config")["interval"] / 1_000

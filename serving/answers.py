@@ -139,12 +139,14 @@ class Profile(Basis, frozen=True, kw_only=True):
 
 
 class Segments(Basis, frozen=True, kw_only=True):
-    """The segments a visitor is in: by the batch layer's clusters, and by rules over both layers."""
+    """The segments a visitor is in: by the batch layer's clusters at the cut and now, and by rules over both layers."""
 
     visitor_id: str
     segments: list[Segment]
+    live_segment: Segment | None
     rules: list[Rule]
     rfm: Rfm | None
+    live_rfm: LiveFigures | None
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -149,14 +149,18 @@ class Service:
         """The segments of a visitor; raises UnknownVisitor where neither layer has heard of it."""
         live, rows = await self._rows(kind, raw_id, FOR_SEGMENTS)
         self._require_known(rows)
-        segment = _segment(live, rows.profile)
+        segment, at = _segment(live, rows.profile), now_ms()
+        tiles = batch_tiles(rows.profile, FOR_RULES)
+        figures, segment_id = rfm_now(live, rows.profile, tiles, rows.activity, at)
         found = {PROFILE: rows.profile, ACTIVITY: rows.activity, SESSIONS: rows.sessions}
         return Segments(
             **self._basis(live, [name for name, rows_of in found.items() if rows_of], rows.missing, None),
             visitor_id=self.policy.pseudonym(kind, raw_id),
             segments=[segment] if segment else [],
-            rules=_rules(live, batch_tiles(rows.profile, FOR_RULES), rows, now_ms()),
+            live_segment=_listed(live, segment_id),
+            rules=_rules(live, tiles, rows, at),
             rfm=_rfm(rows.profile),
+            live_rfm=_figures(figures),
         )
 
     async def similar(self, item_id: str, n: int) -> ItemList:

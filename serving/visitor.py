@@ -28,8 +28,8 @@ WINDOWS: tuple[tuple[str, str, str | None], ...] = (
 )
 """The windows a profile shows: name, group, span."""
 
-FOR_RULES = {"activity": ("days", "hours")}
-"""What rules need of a profile's tiles."""
+FOR_RULES = {"activity": ("ever", "days", "hours")}
+"""What rules, and RFM as it is now, need of a profile's tiles."""
 
 INTEREST_EVER = {"interest": ("ever", "hours")}
 """What a list needs of a profile's tiles."""

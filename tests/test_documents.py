@@ -11,6 +11,7 @@ import pytest
 
 from cli.main import COMMANDS, dovetail
 from common import config
+from serving.metrics import Metrics
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
@@ -85,3 +86,9 @@ def test_bare_make_prints_help_for_every_target() -> None:
 def test_continuous_integration_runs_the_test_command_of_the_readme() -> None:
     script = (ROOT / ".ci" / "run").read_text()
     assert script.rstrip().endswith("exec make test") and "\nmake test\n" in (ROOT / "README.md").read_text()
+
+
+def test_the_board_asks_serving_for_metrics_that_it_has() -> None:
+    board = (ROOT / "docker" / "grafana" / "dovetail.json").read_text()
+    shown = {re.sub(r"_(bucket|total)$", "", name) for name in re.findall(r"dovetail_\w+", board)}
+    assert shown and shown <= {family.name for family in Metrics().registry.collect()}

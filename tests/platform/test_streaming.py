@@ -255,7 +255,7 @@ def test_a_replay_by_two_applications_with_half_the_outputs_gives_the_same_bytes
         disconnect(session)
 
 
-def test_what_the_documents_call_metrics_is_there_for_prometheus(played: Run) -> None:
+def test_what_the_documents_and_the_board_call_metrics_is_there_for_prometheus(played: Run) -> None:
     task, operator = "flink_taskmanager_job_task_", "flink_taskmanager_job_task_operator_"
     named = {
         *(f"{operator}{name}" for name in ("pendingRecords", "currentOutputWatermark", "unknown_items")),
@@ -264,7 +264,10 @@ def test_what_the_documents_call_metrics_is_there_for_prometheus(played: Run) ->
         *(f"{task}{name}" for name in ("backPressuredTimeMsPerSecond", "busyTimeMsPerSecond")),
         *(f"flink_jobmanager_job_{name}" for name in ("lastCheckpointSize", "numberOfFailedCheckpoints")),
     }
-    assert named - played.notes["metrics"] == set()
+    board = (project_root() / "docker" / "grafana" / "dovetail.json").read_text()
+    shown = set(re.findall(r"flink_\w+", board))
+    assert len(shown) > 10
+    assert (named | shown) - played.notes["metrics"] == set()
 
 
 def archived_once(folder: Path, want: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -98,6 +98,10 @@ def test_a_posted_click_moves_the_list_because_of_it(shop: Shop) -> None:
     assert "cart_abandoners" not in [rule["rule_segment"] for rule in profile["rules"]], "it ordered within the day"
     assert profile["live_rfm"] == {"recency_days": 0, "frequency": 1, "monetary": "15.0000"}
     assert "cups.large-1" in profile["sessions"][0]["path"]
+    segments = get(shop, f"/v1/users/{KNOWN}/segments")
+    for name in ("rfm", "live_rfm", "live_segment"):
+        assert segments[name] == profile[name], name
+    assert segments["live_segment"] is not None
 
 
 def test_a_device_becomes_known_with_its_first_click(shop: Shop) -> None:

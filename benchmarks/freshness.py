@@ -7,7 +7,7 @@ from benchmarks.harness.probes import Load, Prober
 from benchmarks.harness.speed import bench, traffic
 
 WARM_UP_S = 90.0
-"""A stream runs for months: what its virtual machines compile in their first minute, and the backlog of it, are over."""
+"""A stream runs for months: what its machines compile in the first minute, and the backlog of that, are over."""
 
 
 def main() -> None:

@@ -19,20 +19,20 @@ def main() -> None:
     t_env.execute_sql(f"""CREATE TEMPORARY TABLE events (
       event_id STRING, event_type STRING, user_id STRING, anonymous_id STRING, item_id STRING, category STRING,
       price STRING, quantity BIGINT, event_ms BIGINT, device STRING,
-      at AS TO_TIMESTAMP_LTZ(event_ms, 3), WATERMARK FOR at AS at - INTERVAL '10' MINUTE
+      event_time AS TO_TIMESTAMP_LTZ(event_ms, 3), WATERMARK FOR event_time AS event_time - INTERVAL '10' MINUTE
     ) WITH (
       'connector' = 'kafka', 'topic' = '{given.topic}', 'properties.bootstrap.servers' = '{given.kafka}',
       'properties.group.id' = 'sql', 'scan.startup.mode' = 'earliest-offset', 'scan.bounded.mode' = 'latest-offset',
       'format' = 'json', 'json.ignore-parse-errors' = 'true'
     )""")
     t_env.execute_sql("""CREATE TEMPORARY TABLE closed (
-      visitor STRING, window_start TIMESTAMP(3), window_end TIMESTAMP(3), n BIGINT, views BIGINT
+      visitor STRING, window_start TIMESTAMP(3), window_end TIMESTAMP(3), `n` BIGINT, `viewed` BIGINT
     ) WITH ('connector' = 'blackhole')""")
+    t_env.execute_sql("""CREATE TEMPORARY VIEW visits AS
+      SELECT COALESCE(user_id, anonymous_id) AS visitor, event_type, event_time FROM events""")
     t_env.execute_sql("""INSERT INTO closed
       SELECT visitor, window_start, window_end, COUNT(*), SUM(CASE WHEN event_type = 'view' THEN 1 ELSE 0 END)
-      FROM SESSION(
-        TABLE (SELECT COALESCE(user_id, anonymous_id) AS visitor, event_type, at FROM events)
-        PARTITION BY visitor, DESCRIPTOR(at), INTERVAL '30' MINUTES)
+      FROM SESSION(TABLE visits PARTITION BY visitor, DESCRIPTOR(event_time), INTERVAL '30' MINUTES)
       GROUP BY visitor, window_start, window_end""")
 
 

@@ -103,7 +103,7 @@ def main() -> None:
     with bench("parity_week") as made:
         archive, lake = made.folder / "archive", made.folder / "lake"
         made.fill("week", [])
-        # A day comes at once, after minutes of silence: no partition may be taken for idle while the other one's is read.
+        # A day comes at once, after minutes of silence: no partition is to be taken for idle while another is read.
         settings = ("--checkpoint-interval", "2 seconds", "--idle", "1 hour")
         job = made.stream("week", "g1", "--archive", str(archive), *settings)
         made.platform.flink.rest.wait_running(job, 180)

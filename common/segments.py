@@ -93,6 +93,13 @@ FREQUENT_BUYERS = RuleSegment(
     condition=last("30 days").orders > 3,
 )
 
+HIGH_VALUE = RuleSegment(
+    name="high_value",
+    title="High-Value Customers",
+    doc="At least 2 orders within 30 days, for 500 or more in all.",
+    condition=(last("30 days").orders >= 2) & (last("30 days").spend >= 500),
+)
+
 ENGAGED = RuleSegment(
     name="engaged",
     title="Engaged Visitors",
@@ -114,7 +121,7 @@ EVENING_BROWSERS = RuleSegment(
 )
 
 RULES: dict[str, RuleSegment] = {
-    rule.name: rule for rule in (CART_ABANDONERS, FREQUENT_BUYERS, ENGAGED, EVENING_BROWSERS)
+    rule.name: rule for rule in (CART_ABANDONERS, FREQUENT_BUYERS, HIGH_VALUE, ENGAGED, EVENING_BROWSERS)
 }
 
 WINDOWS: tuple[str, ...] = tuple(

@@ -27,7 +27,7 @@ from common.sessions import SESSION_GAP_MS
 from jobs.features import tiles
 from jobs.sessionize import sessions
 from jobs.spark.args import ARGUMENTS, CassandraArgs, JobArgs, cluster_spec
-from jobs.spark.run import new_run_id, run
+from jobs.spark.run import run, this_run
 from jobs.spark.schema import struct_type
 from jobs.spark.tables import Lake, wall_clock_ms
 from views.connect import ClusterSpec, connected, worker_session
@@ -214,9 +214,7 @@ def main(spark: SparkSession, args: Args) -> dict[str, Any]:
         late = healed(on_time, comparable_sessions(sessions(events, args.cut), _since(args, 0), args.cut))
     finally:
         events.unpersist()
-    lake.append(
-        "gold/parity", spark.createDataFrame(rows_of(found, args, new_run_id(), generation), struct_type(PARITY))
-    )
+    lake.append("gold/parity", spark.createDataFrame(rows_of(found, args, this_run(), generation), struct_type(PARITY)))
     failed = [one for one in found if not passes(one.rows, args.threshold)]
     if failed:
         said_of = "; ".join(

@@ -1,5 +1,6 @@
 """Rule segments at their borders."""
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -44,6 +45,15 @@ def test_more_than_three_orders_within_thirty_days() -> None:
     assert segments(orders) == ("frequent_buyers",)
     assert segments(orders[:3]) == ()
     assert segments([*orders[:3], orders[3] | {"line": 2}]) == ()
+
+
+def test_two_orders_for_five_hundred_within_thirty_days() -> None:
+    order = {"event_type": "purchase", "event_ms": NOW, "price": Decimal("249.99"), "quantity": 1}
+    dear = order | {"price": Decimal("250.01"), "event_ms": NOW - 20 * HOUR_MS}
+    assert segments([order, dear]) == ("high_value",)
+    assert segments([order, dear | {"price": Decimal("250")}]) == ()
+    assert segments([order, dear | {"line": 2}]) == (), "one order"
+    assert segments([dear | {"quantity": 3}]) == ()
 
 
 @pytest.mark.parametrize(

@@ -158,6 +158,7 @@ class Flink(_Section):
     python: Text
     jars: tuple[str, ...]
     parallelism: Positive
+    archive_parallelism: Positive
     checkpoints: Text
     settings: dict[str, Scalar]
 

@@ -8,10 +8,9 @@ no step begins any more, so nothing is published, and the last good version stay
 import dataclasses
 import json
 import sys
-import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from dataclasses import dataclass as plain_dataclass
 from typing import Annotated, Any
 
@@ -148,53 +147,23 @@ def arguments(step: Step, args: Args) -> Any:
     return build(step.args, json.loads(args.steps or "{}").get(step.name, {}) | given, step.name)
 
 
-class Accounts(AbstractContextManager["Accounts"]):
-    """The rows of gold/runs about the steps that are done, written beside those that still run.
-
-    A commit costs as much as a small job, so one is for all steps that ended within :attr:`EVERY_S` seconds; a chain
-    that is killed leaves out those alone. Leaving the context writes what is left.
-    """
-
-    EVERY_S = 30.0
-
-    def __init__(self, spark: SparkSession, lake: str) -> None:
-        self.runs: list[Run] = []
-        self._spark, self._lake, self._written, self._at = spark, lake, 0, time.monotonic()
-        self._writer = ThreadPoolExecutor(1)
-        self._last: Future[None] | None = None
-
-    def add(self, done: Run) -> None:
-        """Keep the row of one step; raises what the writing of earlier ones did."""
-        self.runs.append(done)
-        if self._last is not None and self._last.done():
-            self._last.result()
-        if time.monotonic() - self._at >= self.EVERY_S and (self._last is None or self._last.done()):
-            self._last = self._writer.submit(self._write)
-
-    def _write(self) -> None:
-        rows = self.runs[self._written :]
-        if rows:
-            record(self._spark, self._lake, rows)
-        self._written, self._at = self._written + len(rows), time.monotonic()
-
-    def __exit__(self, *raised: object) -> None:
-        with self._writer:
-            self._writer.submit(self._write).result()
-
-
 def main(spark: SparkSession, args: Args) -> dict[str, Any]:
     """Run the steps; counts and seconds by step."""
     steps = chosen(args)
+    runs: list[Run] = []
     with ExitStack() as locks:
         for step in steps:
             locks.enter_context(alone(args.lake, step.name))
-        accounts = locks.enter_context(Accounts(spark, args.lake))
-        run_all(spark, args, steps, accounts)
-    return summary(accounts.runs)
+        try:
+            run_all(spark, args, steps, runs)
+        finally:
+            # One commit for all rows: each costs as much as a small job.
+            record(spark, args.lake, runs)
+    return summary(runs)
 
 
-def run_all(spark: SparkSession, args: Args, steps: Sequence[Step], accounts: Accounts) -> None:
-    """Run the steps, each after those it needs; account for each, raise what the first failure did.
+def run_all(spark: SparkSession, args: Args, steps: Sequence[Step], runs: list[Run]) -> None:
+    """Run the steps, each after those it needs; append what each did to ``runs``, raise what the first failure did.
 
     The steps' rows have the chain's own run id: a rollback to it takes back all of them. Steps that are under way when
     one fails are waited for.
@@ -210,7 +179,7 @@ def run_all(spark: SparkSession, args: Args, steps: Sequence[Step], accounts: Ac
                 busy[pool.submit(measured, spark, step.main, arguments(step, args), run_id)] = step
             for done in wait(busy, return_when=FIRST_COMPLETED).done:
                 step, (result, error) = busy.pop(done), done.result()
-                accounts.add(result)
+                runs.append(result)
                 if error is not None:
                     failure = failure or error
                     waiting.clear()

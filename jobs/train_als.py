@@ -53,7 +53,7 @@ from jobs.spark.schema import struct_type
 from jobs.spark.tables import Lake
 from jobs.spark.tracking import Tracking, open_tracking
 
-ALGORITHM = "als-2"
+ALGORITHM = "als-3"
 """Part of a model's version; a change of what this file computes changes it."""
 
 POPULARITY, HYBRID = "popularity", "hybrid"

@@ -80,13 +80,21 @@ class FlinkRest:
         """Return the number of completed checkpoints."""
         return int(self.get(f"/jobs/{job_id}/checkpoints")["counts"]["completed"])
 
-    def wait_checkpoint_begins(self, job_id: str, limit: float = 60.0) -> None:
-        """Wait until a checkpoint is under way."""
+    def wait_checkpoint_begins(self, job_id: str, limit: float = 60.0) -> int:
+        """Wait until a checkpoint is under way; its number."""
         deadline = time.monotonic() + limit
-        while not self.get(f"/jobs/{job_id}/checkpoints")["counts"]["in_progress"]:
+        while True:
+            for one in self.get(f"/jobs/{job_id}/checkpoints")["history"]:
+                if one["status"] == "IN_PROGRESS":
+                    return int(one["id"])
             if time.monotonic() > deadline:
                 raise ServerUnavailable(f"waited {limit:.0f} s for a checkpoint of Flink job {job_id} to begin")
             time.sleep(0.01)
+
+    def checkpoint_completed(self, job_id: str, number: int) -> bool:
+        """Whether one of the last checkpoints came to its end."""
+        history = self.get(f"/jobs/{job_id}/checkpoints")["history"]
+        return any(one["id"] == number and one["status"] == "COMPLETED" for one in history)
 
     def checkpoint_interval_s(self, job_id: str) -> float:
         """Return the seconds between two checkpoints."""

@@ -223,6 +223,12 @@ def chosen(text: str) -> tuple[str, ...]:
     return tuple(name for name in OUTPUTS if name in names)
 
 
+def _at_least_one(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no number of writers: give 1 or more")
+    return int(text)
+
+
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """The command line; durations are spans such as "10 minutes", or milliseconds."""
     parser = argparse.ArgumentParser(
@@ -249,7 +255,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     add("--archive", default="", metavar="DIR", help="folder or URI of the archive; none: nothing is archived")
     add(
         "--archive-parallelism",
-        type=int,
+        type=_at_least_one,
         default=1,
         help="writers of the archive; stays as it is while the generation lives, also when the job is rescaled",
     )

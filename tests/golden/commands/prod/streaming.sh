@@ -15,6 +15,7 @@ flink run \
   --generation new \
   --start earliest \
   --archive /srv/dovetail/archive \
+  --archive-parallelism 1 \
   --cassandra cassandra-1.example:9042,cassandra-2.example:9042,cassandra-3.example:9042 \
   --keyspace dovetail \
   --cassandra-user-env DOVETAIL_CASSANDRA_USER \

@@ -27,7 +27,7 @@ from local.ports import free_ports
 from local.servers import Platform, Ports
 from streaming.run import LATENESS_MS
 from tests.streaming.oracle import differences, expected_views, stored
-from tests.streaming.traffic import Expected, Record, closer, expected, records
+from tests.streaming.traffic import LARGEST_SENT_BYTES, Expected, Record, closer, expected, records
 from views.connect import ClusterSpec, connected, ensure_keyspace
 from views.schema import Table, identifier
 from views.tables import POINTER_VIEW, SPEED, create_base, create_tables, tables_of
@@ -36,8 +36,6 @@ PARTITIONS = 2
 PARALLELISM = 2
 KEY_ENV = "DOVETAIL_PSEUDONYM_KEY"
 MODEL = "bench"
-MAX_RECORD_BYTES = 16 << 20
-"""Poison of ten megabytes is among what is sent."""
 FACTORS = 32
 """The rank that conf/jobs/train_als.yaml trains."""
 ITEMS = 60
@@ -74,7 +72,7 @@ class Bench(Store):
 
     def fill(self, topic: str, rows: Sequence[Record]) -> dict[int, int]:
         """Create the topic and send the records; how many each partition then holds."""
-        config = {"retention.ms": "-1", "max.message.bytes": str(MAX_RECORD_BYTES)}
+        config = {"retention.ms": "-1", "max.message.bytes": str(LARGEST_SENT_BYTES)}
         create_topic(self.platform.kafka.address, topic, PARTITIONS, config=config)
         return self.append(topic, rows)
 
@@ -174,7 +172,7 @@ def oracle(rows: Sequence[Record]) -> Expected:
 def send(address: str, topic: str, rows: Sequence[Record]) -> dict[int, int]:
     """Send records with their partitions and timestamps; how many went to each partition."""
     failed: list[str] = []
-    limits = {"linger.ms": 20, "message.max.bytes": MAX_RECORD_BYTES, "log_level": 2}
+    limits = {"linger.ms": 20, "message.max.bytes": LARGEST_SENT_BYTES, "log_level": 2}
     producer = Producer({"bootstrap.servers": address, "enable.idempotence": True, **limits})
     counts: dict[int, int] = {}
     for row in rows:

@@ -90,6 +90,12 @@ def _one_cut() -> Expectation:
 
 _PRICE = {"price_is_plausible": f"price IS NULL OR price BETWEEN 0 AND {LARGEST_PRICE}"}
 _DAY = {"event_date_is_its_day": "event_date = to_date(timestamp_millis(event_ms))"}
+_ROW_RULES = {rule.name: rule.holds.spark() for rule in RULES}
+
+
+def _clean_events(table: str) -> Declared:
+    return Declared(table, holds=_ROW_RULES | _DAY, scope=recent("event_date"), may_be_empty=True)
+
 
 DECLARED: tuple[Declared, ...] = (
     Declared("bronze/events", holds=_DAY, scope=recent("event_date"), may_be_empty=True),
@@ -102,28 +108,12 @@ DECLARED: tuple[Declared, ...] = (
         },
         may_be_empty=True,
     ),
-    Declared(
-        "silver/cleansed",
-        holds={**{rule.name: rule.holds.spark() for rule in RULES}, **_DAY},
-        scope=recent("event_date"),
-        may_be_empty=True,
-    ),
+    _clean_events("silver/cleansed"),
     Declared("quarantine/events", holds={"rule_is_named": "rule != ''"}, scope=recent("event_date"), may_be_empty=True),
-    Declared(
-        "silver/events",
-        holds={
-            **{rule.name: rule.holds.spark() for rule in RULES},
-            **_DAY,
-        },
-        scope=recent("event_date"),
-        may_be_empty=True,
-    ),
+    _clean_events("silver/events"),
     Declared(
         "silver/items",
-        holds={
-            **_PRICE,
-            **{rule.name: rule.holds.spark() for rule in RULES if rule.name == "currency_is_known"},
-        },
+        holds=_PRICE | {"currency_is_known": _ROW_RULES["currency_is_known"]},
         also=(_unique("item_id"),),
     ),
     Declared(

@@ -19,7 +19,7 @@ from local.flink import FlinkCluster
 from local.process import descendants
 from local.simulator.poison import poisoned
 from streaming.names import OVER
-from tests.streaming.traffic import NO_NUMBERS, Record, event, records
+from tests.streaming.traffic import LARGEST_SENT_BYTES, NO_NUMBERS, Record, event, records
 
 LONG = os.environ.get("DOVETAIL_FAULTS") == "long"
 """The long form: 100,000 events, and as many faults as the short form has kinds, five times."""
@@ -102,7 +102,7 @@ class Sender:
                 # a broker that was killed answers no more: by default a request waits a minute for it
                 "socket.timeout.ms": 10_000,
                 "reconnect.backoff.max.ms": 1_000,
-                "message.max.bytes": 16 << 20,
+                "message.max.bytes": LARGEST_SENT_BYTES,
                 "log_level": 0,
             }
         )

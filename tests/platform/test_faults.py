@@ -38,14 +38,13 @@ from tests.platform.storm import (
 )
 from tests.platform.test_streaming import archived_once, closed_before, committed
 from tests.streaming.oracle import differences, expected_views, stored
-from tests.streaming.traffic import Record, closer, expected
+from tests.streaming.traffic import LARGEST_SENT_BYTES, Expected, Record, closer, expected
 from views.connect import ClusterSpec, connect, disconnect, ensure_keyspace
 from views.scan import digest
 from views.versions import Generations, Version
 
 pytestmark = [pytest.mark.platform, pytest.mark.timeout(3_600 if LONG else 900)]
 
-KEY = "DOVETAIL_PSEUDONYM_KEY"
 SEED = 47
 EVENTS = 100_000 if LONG else 4_000
 SECONDS = 3_600.0 if LONG else 600.0
@@ -85,7 +84,7 @@ class Storm:
 
     def differences(self) -> dict[str, list[str]]:
         """What the views lack or have too much, by view."""
-        once = expected(self.traffic, policy_from_env(KEY)).once
+        once = judged(self.traffic).once
         last = min(row.kafka_ms for row in self.traffic[-IDLE:])
         found = {}
         session = connect(self.spec)
@@ -118,7 +117,7 @@ def storm(kafka, cassandra, flink_cluster, spec, pseudonym_key, tmp_path_factory
     folder = tmp_path_factory.mktemp("faults")
     topic, rejected = f"storm-{uuid.uuid4().hex[:8]}", f"storm-{uuid.uuid4().hex[:8]}.rejected"
     for name in (topic, rejected):
-        config = {"retention.ms": "-1", "max.message.bytes": str(16 << 20)}
+        config = {"retention.ms": "-1", "max.message.bytes": str(LARGEST_SENT_BYTES)}
         create_topic(kafka.address, name, PARTITIONS, config=config)
     traffic = stormy(SEED, EVENTS)
     print(f"seed {SEED}, {len(traffic)} records")
@@ -218,9 +217,9 @@ def storm(kafka, cassandra, flink_cluster, spec, pseudonym_key, tmp_path_factory
             load.join()
         sender.send(traffic[sent[0] :])
         sender.flush()
-        made.notes |= {"kills during a checkpoint": sum(during)}
+        made.notes["kills during a checkpoint"] = sum(during)
         # a batch may lie in the topic twice (in_topic), so that more are refused than were sent
-        refused = sum(isinstance(o, Rejection) for o in expected(traffic, policy_from_env(KEY)).judged)
+        refused = sum(isinstance(o, Rejection) for o in judged(traffic).judged)
         deadline = time.monotonic() + (900 if LONG else 180)
         while len(rejections := committed(kafka.address, rejected, PARTITIONS)) < refused:
             assert time.monotonic() < deadline, f"{len(rejections)} of {refused} rejections are there"
@@ -240,6 +239,11 @@ def storm(kafka, cassandra, flink_cluster, spec, pseudonym_key, tmp_path_factory
         made.notes["restarts of the last job"] = rest.restarts(job)
         rest.cancel(job)
     return made
+
+
+def judged(rows: Iterable[Record]) -> Expected:
+    """What the records amount to."""
+    return expected(rows, policy_from_env("DOVETAIL_PSEUDONYM_KEY"))
 
 
 def in_topic(address: str, topic: str, sent: list[Record]) -> list[Record]:
@@ -300,7 +304,7 @@ def test_every_fault_happened(storm: Storm) -> None:
 def test_what_was_refused_and_mended_by_hand_is_admitted(storm: Storm) -> None:
     again = [row for row in storm.traffic if row.key == b"mended"]
     assert len(again) == storm.notes["mended"] >= 6
-    outcomes = expected(again, policy_from_env(KEY))
+    outcomes = judged(again)
     assert len(outcomes.events) == len(again), [o for o in outcomes.judged if isinstance(o, Rejection)]
 
 
@@ -309,8 +313,7 @@ def test_every_view_equals_the_fold_of_all_events(storm: Storm) -> None:
 
 
 def test_every_rejection_is_there_once_with_its_reason(storm: Storm, kafka) -> None:
-    judged = expected(storm.traffic, policy_from_env(KEY)).judged
-    want = [outcome for outcome in judged if isinstance(outcome, Rejection)]
+    want = [outcome for outcome in judged(storm.traffic).judged if isinstance(outcome, Rejection)]
     rows = [read_rejection(row.value or b"") for row in committed(kafka.address, storm.rejected_topic, PARTITIONS)]
     assert Counter(row.reason for row in rows) == Counter(outcome.reason for outcome in want)
     assert len({(row.topic, row.partition, row.offset) for row in rows}) == len(rows)
@@ -321,7 +324,7 @@ def test_every_rejection_is_there_once_with_its_reason(storm: Storm, kafka) -> N
 
 
 def test_every_admitted_record_is_in_the_archive_once(storm: Storm) -> None:
-    want = expected(storm.traffic, policy_from_env(KEY)).events
+    want = judged(storm.traffic).events
     archived_once(storm.folder / "archive", want)
 
 

@@ -270,10 +270,15 @@ def test_what_the_documents_and_the_board_call_metrics_is_there_for_prometheus(p
     assert (named | shown) - played.notes["metrics"] == set()
 
 
+def archived(events: Path) -> list[dict[str, Any]]:
+    """The rows of the finished files in an archive's folder of events."""
+    files = [path for path in events.rglob("*") if path.is_file() and path.name[0] != "."]
+    return [json.loads(line) for path in files for line in path.read_text().splitlines()]
+
+
 def archived_once(folder: Path, want: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The rows of an archive's finished files, which must be the wanted events, each record once."""
-    files = [path for path in (folder / "events").rglob("*") if path.is_file() and path.name[0] != "."]
-    rows = [json.loads(line) for path in files for line in path.read_text().splitlines()]
+    rows = archived(folder / "events")
     assert len({(row["topic"], row["partition"], row["offset"]) for row in rows}) == len(rows)
     key = ("event_id", "visitor_id", "event_ms", "ingest_ms")
     have, wanted = (Counter(tuple(r[k] for k in key) for r in some) for some in (rows, want))

@@ -31,6 +31,7 @@ from local.flink import FlinkSize
 from local.paths import project_root
 from local.ports import free_ports
 from local.servers import STATE, Platform, Ports
+from tests.platform.test_streaming import archived
 from views.connect import ClusterSpec, connect, disconnect
 from views.pointer import read_pointer
 
@@ -262,9 +263,7 @@ def test_a_changed_group_replaces_the_old_one_and_no_answer_is_of_both(shop: Sho
 
 def positions(folder: Path) -> list[tuple[int, int]]:
     """Partition and offset of every archived event."""
-    files = [path for path in folder.rglob("*") if path.is_file() and path.name[0] != "."]
-    rows = [json.loads(line) for path in files for line in path.read_text().splitlines()]
-    return [(row["partition"], row["offset"]) for row in rows]
+    return [(row["partition"], row["offset"]) for row in archived(folder)]
 
 
 def same(found: Mapping[str, Any] | None, want: Mapping[str, int]) -> bool:

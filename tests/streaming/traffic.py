@@ -31,6 +31,9 @@ POISON: tuple[tuple[bytes | None, str], ...] = (
     (b"[" * 100_000, "too_deep"),
 )
 
+LARGEST_SENT_BYTES = 16 << 20
+"""What producer and topic must take, for poison of ten megabytes."""
+
 NO_NUMBERS = ("NaN", "Infinity", "1e999", "9" * 400)
 """Numbers that are none, or too large for any type, as JSON texts."""
 

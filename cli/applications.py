@@ -16,6 +16,9 @@ from streaming.names import OUTPUTS, OVER, parts_of, unit_of
 if TYPE_CHECKING:
     from local.flink_rest import FlinkRest
 
+ARCHIVE_STEP = "streaming-writer"
+"""What Flink calls the step that writes files."""
+
 
 def alive(rest: "FlinkRest", loaded: Config) -> dict[str, str]:
     """The job of each generation of the keyspace that runs, is starting or restarting.
@@ -30,19 +33,34 @@ def alive(rest: "FlinkRest", loaded: Config) -> dict[str, str]:
     return found
 
 
-def stop(rest: "FlinkRest", loaded: Config, generation: str | None) -> tuple[str, str]:
-    """Stop a generation, by default the only one that runs, with a savepoint; its name and the savepoint's path.
+def running(rest: "FlinkRest", loaded: Config, generation: str | None) -> tuple[str, str]:
+    """A generation that runs, by default the only one, and its job.
 
     Raises ConfigError where it does not run, or where more than one does and none was named.
     """
-    running = alive(rest, loaded)
+    found = alive(rest, loaded)
     if generation is None:
-        if len(running) != 1:
-            raise ConfigError(f"{len(running)} generations run ({', '.join(sorted(running)) or 'none'}): name one")
-        (generation,) = running
-    if generation not in running:
-        raise ConfigError(f"generation {generation} does not run; there are: {', '.join(sorted(running)) or 'none'}")
-    return generation, rest.stop(running[generation], states(loaded, generation) / "savepoints")
+        if len(found) != 1:
+            raise ConfigError(f"{len(found)} generations run ({', '.join(sorted(found)) or 'none'}): name one")
+        (generation,) = found
+    if generation not in found:
+        raise ConfigError(f"generation {generation} does not run; there are: {', '.join(sorted(found)) or 'none'}")
+    return generation, found[generation]
+
+
+def stop(rest: "FlinkRest", loaded: Config, generation: str | None) -> tuple[str, str]:
+    """Stop a generation with a savepoint; its name and the savepoint's path. Raises as :func:`running`."""
+    name, job = running(rest, loaded, generation)
+    return name, rest.stop(job, states(loaded, name) / "savepoints")
+
+
+def archive_writers(rest: "FlinkRest", job: str) -> int | None:
+    """How many tasks of a job write the archive; None where it writes none.
+
+    They stay what they were when it began: Flink's merging of files restores at no other parallelism.
+    """
+    steps = rest.get(f"/jobs/{job}")["vertices"]
+    return next((step["parallelism"] for step in steps if step["name"].startswith(ARCHIVE_STEP)), None)
 
 
 def resume(

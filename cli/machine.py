@@ -102,11 +102,11 @@ def down_command(folder: Path | None, env: str, overrides: tuple[str, ...]) -> N
 
 def create_topics(loaded: Config) -> None:
     """Create the topics where they are missing."""
-    from local.kafka import create_topic
+    from local.kafka import WRITTEN, create_topic
 
     kafka = loaded.kafka
-    for name in (kafka.events_topic, kafka.rejected_topic, kafka.triggers_topic):
-        made = create_topic(kafka.bootstrap, name, kafka.partitions, kafka.replication, kafka.retention_days)
+    for name, config_ in ((kafka.events_topic, {}), (kafka.rejected_topic, WRITTEN), (kafka.triggers_topic, WRITTEN)):
+        made = create_topic(kafka.bootstrap, name, kafka.partitions, kafka.replication, kafka.retention_days, config_)
         click.echo(f"{name}: {'created' if made else 'is there'}")
 
 

@@ -56,11 +56,15 @@ def resume_command(generation: str, path: str | None, env: str, overrides: tuple
 @click.argument("generation", required=False)
 @settings
 def rescale_command(parallelism: int, generation: str | None, env: str, overrides: tuple[str, ...]) -> int:
-    """Stop the stream with a savepoint and go on from it with another PARALLELISM."""
+    """Stop the stream with a savepoint and go on from it with another PARALLELISM; the archive's own one stays."""
     loaded = config.load(env, None, overrides)
     rest = applications.rest_of(loaded)
-    name, path = applications.stop(rest, loaded, generation)
-    return applications.resume(rest, loaded, name, path, env, (*overrides, f"flink.parallelism={parallelism}"))
+    name, job = applications.running(rest, loaded, generation)
+    writers = applications.archive_writers(rest, job)
+    kept = () if writers is None else (f"flink.archive_parallelism={writers}",)
+    _, path = applications.stop(rest, loaded, name)
+    chosen = (*overrides, *kept, f"flink.parallelism={parallelism}")
+    return applications.resume(rest, loaded, name, path, env, chosen)
 
 
 @stream_command.command("upgrade")

@@ -28,6 +28,12 @@ RETENTION_DAYS = 7
 MAX_RECORD_BYTES = 4 << 20
 """More than the gate takes (1 MiB), so that an oversize record reaches the gate and is accounted for."""
 
+WRITTEN = {"message.timestamp.type": "LogAppendTime"}
+"""The config of a topic that the stream writes: dated by the broker, since its records carry the time of old events.
+
+By that time retention would delete them at once, and a broker that comes back would forget their idempotent producer.
+"""
+
 _CONFIG = """\
 process.roles=broker,controller
 node.id=1
@@ -114,7 +120,7 @@ class Kafka:
     def create_topics(self, partitions: int = 2) -> None:
         """Create the platform's topics."""
         for name in (EVENTS, REJECTIONS, TRIGGERS):
-            self.create_topic(name, partitions)
+            self.create_topic(name, partitions, config=None if name == EVENTS else WRITTEN)
 
     def _answers(self) -> bool:
         if not is_open(self.port):

@@ -42,7 +42,8 @@ class Answer(BaseHTTPRequestHandler):
         elif self.path.endswith("/exceptions"):
             self._say({"exceptionHistory": {"entries": [{}]}})
         else:
-            self._say({"state": "RUNNING"})
+            steps = [{"name": "Deduplicate[38]", "parallelism": 2}, {"name": "streaming-writer", "parallelism": 3}]
+            self._say({"state": "RUNNING", "vertices": steps})
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -121,13 +122,14 @@ def test_resume_goes_on_from_the_newest_state_of_that_generation(flink, tmp_path
     assert submitted[1][-1] == "run.savepoint=s3://elsewhere/chk-1"
 
 
-def test_rescale_stops_and_goes_on_with_another_parallelism(flink, tmp_path, submitted, monkeypatch) -> None:
+def test_rescale_goes_on_with_another_parallelism_and_the_archives_own(flink, tmp_path, submitted, monkeypatch) -> None:
     flink.jobs = {"dovetail-speed-g3": "RUNNING"}
     running = cli.applications.alive
     monkeypatch.setattr(cli.applications, "alive", lambda *a: {} if flink.asked else running(*a))
     assert run(flink, tmp_path, "rescale", "4") == 0
     where = (tmp_path / "g3" / "savepoints").as_uri()
-    assert submitted[0][-3:] == (
+    assert submitted[0][-4:] == (
+        "flink.archive_parallelism=3",
         "flink.parallelism=4",
         "run.generation=g3",
         f"run.savepoint={where}/savepoint-1",

@@ -6,6 +6,7 @@ import random
 import signal
 import threading
 import time
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,6 +21,7 @@ from local.process import descendants
 from local.simulator.poison import poisoned
 from streaming.names import OVER
 from tests.streaming.traffic import LARGEST_SENT_BYTES, NO_NUMBERS, Record, event, records
+from views.connect import ClusterSpec, connected, ensure_keyspace
 
 LONG = os.environ.get("DOVETAIL_FAULTS") == "long"
 """The long form: 100,000 events, and as many faults as the short form has kinds, five times."""
@@ -157,6 +159,18 @@ def kill_workers(cluster: FlinkCluster) -> int:
         except ProcessLookupError:  # it went with its parent
             continue
     return len(pids)
+
+
+@contextmanager
+def keyspace(cassandra: Cassandra, name: str) -> Iterator[ClusterSpec]:
+    """A keyspace of its own, dropped after the block."""
+    spec = ClusterSpec.parse(cassandra.address, keyspace=f"{name}_{uuid.uuid4().hex[:12]}")
+    ensure_keyspace(spec)
+    try:
+        yield spec
+    finally:
+        with connected(spec, with_keyspace=False) as session:
+            session.execute(f"DROP KEYSPACE IF EXISTS {spec.keyspace}", timeout=60.0)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,11 @@ import pytest
 
 from common.admission import Rejection, policy_from_env, read_rejection, replay
 from common.bundle import build
+from common.contracts.triggers import TRIGGERS
 from common.errors import ServerUnavailable
+from common.triggers import RULES
 from local.flink import latest_state
-from local.kafka import create_topic
+from local.kafka import WRITTEN, create_topic
 from local.paths import project_root
 from streaming.run import LATENESS_MS
 from tests.platform.storm import (
@@ -30,6 +33,7 @@ from tests.platform.storm import (
     LONG,
     PARTITIONS,
     Sender,
+    keyspace,
     kill_workers,
     python_workers,
     slots_freed,
@@ -37,9 +41,10 @@ from tests.platform.storm import (
     stormy,
 )
 from tests.platform.test_streaming import archived_once, closed_before, committed
-from tests.streaming.oracle import differences, expected_views, stored
+from tests.streaming.absent import fired
+from tests.streaming.oracle import Rows, differences, expected_views, stored
 from tests.streaming.traffic import LARGEST_SENT_BYTES, Expected, Record, closer, expected
-from views.connect import ClusterSpec, connect, disconnect, ensure_keyspace
+from views.connect import ClusterSpec, connect, connected, disconnect
 from views.scan import digest
 from views.versions import Generations, Version
 
@@ -51,6 +56,8 @@ SECONDS = 3_600.0 if LONG else 600.0
 """How long the traffic would last at its pace: longer than the faults take; what is left then comes at once."""
 KILLS = 5 if LONG else 1
 AWAY_S = 60.0 if LONG else 5.0
+SILENT = "3 minutes" if LONG else "1 minute"
+"""How long a partition may say nothing before the others pass it: longer than a fault silences all of them."""
 SLOW_S = 30.0 if LONG else 6.0
 MENDED = {
     ("invalid_json", None): lambda row: row.raw + b'mulator"}',
@@ -70,6 +77,7 @@ class Storm:
     spec: ClusterSpec
     topic: str
     rejected_topic: str
+    triggers_topic: str
     folder: Path
     traffic: list[Record]
     generation: Version
@@ -82,32 +90,38 @@ class Storm:
         self.done.append(what)
         print(f"{time.strftime('%H:%M:%S')} {what}", flush=True)
 
+    @property
+    def last_ms(self) -> int:
+        """The instant of the closing records: what they alone decide is open as long as the topic has no end."""
+        return min(row.kafka_ms for row in self.traffic[-IDLE:])
+
+    @cached_property
+    def once(self) -> list[dict[str, Any]]:
+        """The distinct events of the traffic, once that is all there."""
+        return judged(self.traffic).once
+
+    @cached_property
+    def views(self) -> dict[str, Rows]:
+        """What the views must hold."""
+        return expected_views(self.once, LATENESS_MS)
+
     def differences(self) -> dict[str, list[str]]:
         """What the views lack or have too much, by view."""
-        once = judged(self.traffic).once
-        last = min(row.kafka_ms for row in self.traffic[-IDLE:])
         found = {}
-        session = connect(self.spec)
-        try:
-            for name, want in expected_views(once, LATENESS_MS).items():
+        with connected(self.spec) as session:
+            for name, want in self.views.items():
                 have = stored(session, self.generation.tables[name])
                 if name == "sessions":
-                    have, want = ({k: v for k, v in rows.items() if k[1] < last} for rows in (have, want))
+                    have, want = ({k: v for k, v in rows.items() if k[1] < self.last_ms} for rows in (have, want))
                 found[name] = differences(have, want)
-        finally:
-            disconnect(session)
         return {name: lines for name, lines in found.items() if lines}
 
 
 @pytest.fixture(scope="module")
 def spec(cassandra) -> Iterator[ClusterSpec]:
-    """A keyspace of its own."""
-    made = ClusterSpec.parse(cassandra.address, keyspace=f"faults_{uuid.uuid4().hex[:12]}")
-    ensure_keyspace(made)
-    yield made
-    session = connect(made, with_keyspace=False)
-    session.execute(f"DROP KEYSPACE IF EXISTS {made.keyspace}", timeout=60.0)
-    disconnect(session)
+    """A keyspace for the storm."""
+    with keyspace(cassandra, "faults") as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
@@ -115,10 +129,11 @@ def storm(kafka, cassandra, flink_cluster, spec, pseudonym_key, tmp_path_factory
     """One stream, carried through every fault while events keep coming."""
     rng = random.Random(SEED)
     folder = tmp_path_factory.mktemp("faults")
-    topic, rejected = f"storm-{uuid.uuid4().hex[:8]}", f"storm-{uuid.uuid4().hex[:8]}.rejected"
-    for name in (topic, rejected):
-        config = {"retention.ms": "-1", "max.message.bytes": str(LARGEST_SENT_BYTES)}
-        create_topic(kafka.address, name, PARTITIONS, config=config)
+    topic = f"storm-{uuid.uuid4().hex[:8]}"
+    rejected, triggers = f"{topic}.rejected", f"{topic}.triggers"
+    config = {"retention.ms": "-1", "max.message.bytes": str(LARGEST_SENT_BYTES)}
+    for name, more in ((topic, {}), (rejected, WRITTEN), (triggers, WRITTEN)):
+        create_topic(kafka.address, name, PARTITIONS, config=config | more)
     traffic = stormy(SEED, EVENTS)
     print(f"seed {SEED}, {len(traffic)} records")
     rest = flink_cluster.rest
@@ -137,7 +152,7 @@ def storm(kafka, cassandra, flink_cluster, spec, pseudonym_key, tmp_path_factory
                 *("--kafka", kafka.address, "--topic", topic),
                 *("--cassandra", cassandra.address, "--keyspace", spec.keyspace, "--generation", generation.name),
                 *("--view-ttl", "0", "--parallelism", str(parallelism), "--checkpoint-interval", "2 seconds"),
-                *("--checkpoints", str(checkpoints), "--restart-delay", "500", "--idle", "20 seconds"),
+                *("--checkpoints", str(checkpoints), "--restart-delay", "500", "--idle", SILENT),
                 *more,
             ],
             py_files=[code],
@@ -145,13 +160,13 @@ def storm(kafka, cassandra, flink_cluster, spec, pseudonym_key, tmp_path_factory
         )
 
     def go_on(savepoint: str | None, parallelism: int = 2, code: Path = bundle) -> str:
-        outputs = ("--rejected-topic", rejected, "--archive", str(folder / "archive"))
+        outputs = ("--rejected-topic", rejected, "--triggers-topic", triggers, "--archive", str(folder / "archive"))
         job = submit(generation, *outputs, parallelism=parallelism, savepoint=savepoint, code=code)
         rest.wait_running(job, 180)
         rest.wait_checkpoint(job, 120)
         return job
 
-    made = Storm(spec, topic, rejected, folder, traffic, generation, submit)
+    made = Storm(spec, topic, rejected, triggers, folder, traffic, generation, submit)
     sender = Sender(kafka.address, topic)
     with flink_cluster.supervised(), slots_freed(flink_cluster):
         job = go_on(None)
@@ -323,6 +338,16 @@ def test_every_rejection_is_there_once_with_its_reason(storm: Storm, kafka) -> N
     assert len({row.reason for row in rows}) >= 15
 
 
+def test_every_absence_fires_once_as_it_is_defined(storm: Storm, kafka) -> None:
+    found = [json.loads(row.value or b"") for row in committed(kafka.address, storm.triggers_topic, PARTITIONS)]
+    want = fired(storm.once, RULES, LATENESS_MS)
+    assert len({row["trigger_id"] for row in found}) == len(found), "each once, through every restart"
+    assert {row["trigger_id"]: {name: row.get(name) for name in TRIGGERS.names} for row in found} == {
+        key: row for key, row in want.items() if row["decided_ms"] < storm.last_ms
+    }
+    assert len(found) > 50
+
+
 def test_every_admitted_record_is_in_the_archive_once(storm: Storm) -> None:
     want = judged(storm.traffic).events
     archived_once(storm.folder / "archive", want)
@@ -330,7 +355,7 @@ def test_every_admitted_record_is_in_the_archive_once(storm: Storm) -> None:
 
 @pytest.mark.parametrize("parallelism", [1, 4] if LONG else [4])
 def test_the_same_input_gives_the_same_views_at_any_parallelism(storm: Storm, flink_cluster, parallelism: int) -> None:
-    last = min(row.kafka_ms for row in storm.traffic[-IDLE:])
+    last = storm.last_ms
     session = connect(storm.spec)
     try:
         again = Generations(session).create()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from cassandra.cluster import Session
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
@@ -18,23 +19,26 @@ from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 from common.admission import Rejection, policy_from_env, read_rejection, replay
 from common.bundle import build
 from common.contracts.triggers import TRIGGERS
+from common.embedding import fold_in, load_model, unpack_history, write_model
 from common.triggers import RULES
 from local.flink import METRICS_PORTS, FlinkCluster
-from local.kafka import create_topic
+from local.kafka import WRITTEN, create_topic
 from local.paths import project_root
 from local.ports import is_open
 from streaming.flink.metrics import COUNTS
 from streaming.flink.patience import patiently
+from streaming.foldin import POINTER_AGE_S
 from streaming.names import job_name
 from streaming.run import LATENESS_MS
-from tests.platform.storm import LONG
+from tests.platform.storm import LONG, keyspace, kill_workers, slots_freed
 from tests.streaming.absent import fired
-from tests.streaming.oracle import stored, view_differences
+from tests.streaming.oracle import embedding_rows, stored, view_differences
 from tests.streaming.traffic import Expected, Record, closer, expected, records
-from views.connect import ClusterSpec, connect, disconnect, ensure_keyspace
+from tests.views.test_versions import publish
+from views.connect import ClusterSpec, connect, connected, disconnect
 from views.scan import digest
 from views.schema import Table
-from views.versions import Generations, Version
+from views.versions import BatchVersions, Generations, Version
 
 pytestmark = [pytest.mark.platform, pytest.mark.timeout(3_600 if LONG else 1_500)]
 
@@ -77,13 +81,29 @@ class Run:
 
 @pytest.fixture(scope="module")
 def spec(cassandra) -> Iterator[ClusterSpec]:
-    """A keyspace of its own."""
-    made = ClusterSpec.parse(cassandra.address, keyspace=f"stream_{uuid.uuid4().hex[:12]}")
-    ensure_keyspace(made)
-    yield made
-    session = connect(made, with_keyspace=False)
-    session.execute(f"DROP KEYSPACE IF EXISTS {made.keyspace}", timeout=60.0)
-    disconnect(session)
+    """A keyspace for what is played."""
+    with keyspace(cassandra, "stream") as made:
+        yield made
+
+
+def submitter(flink_cluster: FlinkCluster, kafka: Any, spec: ClusterSpec, topic: str, folder: Path) -> Callable:
+    """Submits the application on the topic for a generation, with more arguments; the job's id."""
+    bundle = build(project_root(), folder / "dovetail.zip")
+
+    def submit(generation: Version, *more: str) -> str:
+        return flink_cluster.submit(
+            project_root() / "streaming" / "run.py",
+            [
+                *("--kafka", kafka.address, "--topic", topic),
+                *("--cassandra", spec.address, "--keyspace", spec.keyspace, "--generation", generation.name),
+                *("--view-ttl", "0", "--parallelism", "2", "--checkpoint-interval", "2 seconds"),
+                *("--checkpoints", str(folder / "checkpoints"), "--restart-delay", "500"),
+                *more,
+            ],
+            py_files=[bundle],
+        )
+
+    return submit
 
 
 def until(what: Callable[[], bool], limit: float, waiting_for: str, cluster: FlinkCluster) -> None:
@@ -120,29 +140,15 @@ def played(kafka, cassandra, flink_cluster, spec, pseudonym_key, tmp_path_factor
     topic = f"stream-{uuid.uuid4().hex[:8]}"
     rejected, triggers = f"{topic}.rejected", f"{topic}.triggers"
     # the records are of a fixed day in the past: a retention would take them away
-    for name in (topic, rejected, triggers):
-        create_topic(kafka.address, name, PARTITIONS, config={"retention.ms": "-1"})
+    for name, more in ((topic, {}), (rejected, WRITTEN), (triggers, WRITTEN)):
+        create_topic(kafka.address, name, PARTITIONS, config={"retention.ms": "-1", **more})
     traffic = records(SEED, EVENTS, partitions=PARTITIONS, visitors=EVENTS // 10)
     traffic += closer(traffic, PARTITIONS)
     print(f"seed {SEED}, {len(traffic)} records")
 
-    bundle = build(project_root(), folder / "dovetail.zip")
+    submit = submitter(flink_cluster, kafka, spec, topic, folder)
     session = connect(spec)
     generation = Generations(session).create()
-
-    def submit(generation: Version, *more: str) -> str:
-        return flink_cluster.submit(
-            project_root() / "streaming" / "run.py",
-            [
-                *("--kafka", kafka.address, "--topic", topic),
-                *("--cassandra", cassandra.address, "--keyspace", spec.keyspace, "--generation", generation.name),
-                *("--view-ttl", "0", "--parallelism", "2", "--checkpoint-interval", "2 seconds"),
-                *("--checkpoints", str(folder / "checkpoints"), "--restart-delay", "500"),
-                *more,
-            ],
-            py_files=[bundle],
-        )
-
     want = expected(traffic, policy_from_env("DOVETAIL_PSEUDONYM_KEY"))
     run = Run(spec, topic, rejected, triggers, folder, traffic, want, generation, submit)
     middle = len(traffic) // 2
@@ -268,6 +274,72 @@ def test_what_the_documents_and_the_board_call_metrics_is_there_for_prometheus(p
     shown = set(re.findall(r"flink_\w+", board))
     assert len(shown) > 10
     assert (named | shown) - played.notes["metrics"] == set()
+
+
+def test_a_model_that_goes_live_amid_the_stream_is_followed(kafka, cassandra, flink_cluster, pseudonym_key, tmp_path):
+    """Each vector is the fold-in of its row's history by its row's model, and no visitor's history lacks an event."""
+    folders = {name: model(tmp_path, name, items) for name, items in (("m1", range(40)), ("m2", range(20, 60)))}
+    topic = f"models-{uuid.uuid4().hex[:8]}"
+    create_topic(kafka.address, topic, PARTITIONS, config={"retention.ms": "-1"})
+    traffic = records(SEED + 1, EVENTS // 3, partitions=PARTITIONS)
+    first, second = traffic[: len(traffic) // 2], traffic[len(traffic) // 2 :]
+    policy = policy_from_env("DOVETAIL_PSEUDONYM_KEY")
+    want = embedding_rows(expected(traffic, policy).once)
+    with slots_freed(flink_cluster), keyspace(cassandra, "models") as spec, connected(spec) as session:
+        versions, generation = BatchVersions(session), Generations(session).create()
+        publish(versions, model_version="m1", model_uri=str(folders["m1"]))
+        submit = submitter(flink_cluster, kafka, spec, topic, tmp_path)
+        job = submit(generation, "--outputs", "visitors")
+        flink_cluster.rest.wait_running(job, 120)
+        table = generation.tables["user_embedding"]
+        produce(kafka.address, topic, first)
+        until(lambda: len(stored(session, table)) > 0, 120, "the first embedding", flink_cluster)
+        publish(versions, model_version="m2", model_uri=str(folders["m2"]))
+        if LONG:
+            assert kill_workers(flink_cluster) > 0
+        time.sleep(2 * POINTER_AGE_S)
+        produce(kafka.address, topic, second)
+
+        def newest() -> dict[str, tuple[Any, ...]]:
+            rows = sorted(stored(session, table).values(), key=lambda row: (row[-1], row[1]))
+            return {row[0]: row for row in rows}
+
+        def whole() -> bool:
+            return {who: row[3:4] + row[5:] for who, row in newest().items()} == {
+                who: row[3:4] + row[5:] for (who, _), row in want.items()
+            }
+
+        until(whole, DRAINED_S, "every history to be whole", flink_cluster)
+        rows, last = list(stored(session, table).values()), newest()
+        flink_cluster.rest.cancel(job)
+    models = {name: load_model(folder) for name, folder in folders.items()}
+    assert {row[1] for row in rows} == set(models)
+    for _, version, vector, history, unknown, _ in rows:
+        entries = unpack_history(history)
+        np.testing.assert_allclose(
+            np.frombuffer(vector, "<f4"), fold_in(models[version], entries), rtol=1e-5, atol=1e-6
+        )
+        assert unknown == sum(entry.item_id not in models[version].index for entry in entries)
+    after = embedding_rows(expected(second, policy).once)
+    assert len(after) > 10
+    assert {last[who][1] for who, _ in after} == {"m2"}
+
+
+def model(folder: Path, version: str, items: range) -> Path:
+    """A model of these items of the traffic."""
+    write_model(
+        folder / version,
+        model_version=version,
+        cut_ms=0,
+        alpha=4.0,
+        reg=0.1,
+        item_ids=[f"i{i}" for i in items],
+        factors=np.random.default_rng(items.start).normal(size=(len(items), 8)),
+        categories=["home.c0"] * len(items),
+        titles=["t"] * len(items),
+        prices=[None] * len(items),
+    )
+    return folder / version
 
 
 def archived(events: Path) -> list[dict[str, Any]]:

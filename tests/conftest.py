@@ -164,9 +164,12 @@ def cluster_spec(cassandra):
 def flink_cluster(servers_dir, environment_python, pseudonym_key):
     """A real Flink session cluster of two TaskManagers with two slots each (:class:`local.flink.FlinkCluster`)."""
     from local.flink import FlinkCluster, FlinkSize
+    from tests.platform.storm import LONG
 
     rest, rpc = free_ports(2)
-    cluster = FlinkCluster(servers_dir, rest, rpc, FlinkSize(quick=True))
+    # the long form's hundred thousand visitors come down to one slot
+    size = FlinkSize(task_heap=3_072) if LONG else FlinkSize(quick=True)
+    cluster = FlinkCluster(servers_dir, rest, rpc, size)
     cluster.start()
     try:
         cluster.wait_ready(180)

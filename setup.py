@@ -22,6 +22,8 @@ PACKAGES = [
 # conf/ lies at the root of the checkout, where operators look for it, and inside the package once installed.
 CONF_PACKAGE = "common.conf"
 
+OPTUNA = "optuna>=4.9,<5"
+
 setup(
     name="dovetail",
     version="0.1.0",
@@ -70,7 +72,10 @@ setup(
         "rich>=15,<16",
     ],
     extras_require={
+        # tune_als --search optuna
+        "optuna": [OPTUNA],
         "test": [
+            OPTUNA,
             "pytest>=9.2,<10",
             "pytest-timeout>=2.4,<3",
             "pytest-xdist>=3.8,<4",

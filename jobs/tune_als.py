@@ -1,4 +1,4 @@
-"""Tune ALS: hyperopt's TPE looks for the recipe that ranks best, trial by trial, and keeps each in the lake.
+"""Tune ALS: TPE looks for the recipe that ranks best, trial by trial, and keeps each in the lake.
 
 Only events before the instant from which ``train_als`` tests are used, so that its test stays unseen: the newest part
 of them validates, or several parts one after the other (folds), each by a fit of all before it. Ratings are numbered
@@ -65,7 +65,7 @@ class Args(JobArgs):
     """First fits at random, before TPE has something to learn from."""
 
     search: Search = "tpe"
-    """tpe, or random to compare with."""
+    """tpe (hyperopt's), optuna (Optuna's TPE, which needs the extra of that name), or random to compare with."""
 
     mode: Mode = "implicit"
     """As train_als has it."""

@@ -32,7 +32,7 @@ TUNING_TRIALS = Contract(
         Field("study", STRING, nullable=False, doc="A digest of what decides the trials: cut, input, space, seed"),
         Field("trial", INT, nullable=False, doc="From 0, in the order they were tried"),
         Field("cut_ms", EPOCH_MS, nullable=False),
-        Field("search", STRING, nullable=False, doc="tpe or random"),
+        Field("search", STRING, nullable=False, doc="tpe, optuna or random"),
         Field("mode", STRING, nullable=False, doc="implicit or explicit"),
         Field("rank", INT, nullable=False),
         Field("iterations", INT, nullable=False),

@@ -1,9 +1,11 @@
 """The search for a recipe: it goes on from its table as if it had not been ended, and beats chance. No Spark."""
 
 import math
+import sys
 
 import pytest
 
+from common.errors import MissingRequirement
 from jobs.spark.als import Recipe
 from jobs.spark.tuning import Space, Trial, stale, suggest
 
@@ -24,7 +26,7 @@ def study(search: str, seed: int, until: int, done: tuple[Trial, ...] = ()) -> l
     return trials
 
 
-@pytest.mark.parametrize("search", ["tpe", "random"])
+@pytest.mark.parametrize("search", ["tpe", "random", "optuna"])
 def test_a_study_taken_up_again_goes_on_as_it_would_have(search):
     whole = study(search, 1, 14)
     assert study(search, 1, 14, tuple(whole[:9])) == whole
@@ -36,11 +38,19 @@ def test_a_study_taken_up_again_goes_on_as_it_would_have(search):
         assert (recipe.mode, recipe.seed) == ("explicit", 7)
 
 
-def test_tpe_finds_better_recipes_than_chance():
+@pytest.mark.parametrize("tpe", ["tpe", "optuna"])
+def test_tpe_finds_better_recipes_than_chance(tpe):
     def best(search: str) -> float:
         return sum(max(t.ndcg or 0 for t in study(search, seed, 30)) for seed in range(3))
 
-    assert best("tpe") > best("random")
+    assert best(tpe) > best("random")
+
+
+def test_a_search_whose_library_is_not_installed_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(MissingRequirement, match=r"pip install '\.\[optuna\]'"):
+        study("optuna", 1, 1)
+    assert len(study("tpe", 1, 1)) == 1
 
 
 def test_a_study_ends_after_enough_trials_without_a_better_one():

@@ -5,6 +5,8 @@ a ranking by popularity, with further sources of candidates and with a blend of 
 the cut, and its item factors become the artefact that the fold-in of both layers reads. The model's version hangs on
 the cut, the input's version and the parameters: where that version has been trained already, nothing is trained again.
 
+Told so, a night leaves the training out where the live model is young and the input has not drifted (common.drift).
+
 A new model is a challenger. It becomes the champion, which lists are made with, where it ranks better than popularity
 and than the recipe of the champion fitted on the same events (common.promotion).
 """
@@ -27,14 +29,17 @@ from pyspark.sql import functions as f
 from common.blend import MODEL
 from common.contracts.events import UNKNOWN_CATEGORY
 from common.contracts.models import MODEL_METRICS
+from common.drift import retraining, stability_index
 from common.embedding import fold_in_arrays, load_model, write_model
-from common.errors import ConfigError
+from common.errors import ConfigError, IncompleteInput
+from common.features.windows import DAY_MS
 from common.hybrid import weights_by_accuracy
 from common.promotion import LEAST_SHARE, Group, Unjudged, verdict
 from common.ranking_metrics import NAMES
 from jobs.spark.als import Fit, Mode, Ratings, Recipe, fit, number
 from jobs.spark.args import ARGUMENTS, JobArgs
 from jobs.spark.before import events_before, members_before
+from jobs.spark.drift import histograms
 from jobs.spark.evaluation import ALL
 from jobs.spark.interactions import item_events, pairs
 from jobs.spark.judging import (
@@ -46,7 +51,7 @@ from jobs.spark.judging import (
     lists_of_popularity,
     split_instant,
 )
-from jobs.spark.models import models_folder, read_training, write_training
+from jobs.spark.models import models_folder, newest_model, read_training, write_training
 from jobs.spark.neighbours import CONTENT, COOCCURRENCE, as_arrays, content, cooccurrence
 from jobs.spark.run import run
 from jobs.spark.schema import struct_type
@@ -108,6 +113,18 @@ class Args(JobArgs):
 
     unjudged: Unjudged = "promote"
     """What becomes of a model that can't be judged: promote for newer data's sake, or hold it."""
+
+    retrain: Literal["always", "drift"] = "always"
+    """When to train: for each cut; or where the live model is too old, of another recipe, or the input has drifted."""
+
+    oldest_days: Annotated[float, Field(gt=0, le=3_650)] = 7.0
+    """With --retrain drift: the age in days at which the live model is followed by a new one whatever the drift."""
+
+    drift_days: Annotated[int, Field(ge=1, le=3_650)] = 7
+    """With --retrain drift: days before the live model's cut and before this one whose events are compared."""
+
+    drift_threshold: Annotated[float, Field(gt=0, le=100)] = 0.1
+    """With --retrain drift: the Population Stability Index from which a model is trained."""
 
     tracking_uri: str = ""
     """MLflow's tracking server or database; empty for sqlite in the lake's folder. none keeps no track, and then
@@ -224,7 +241,10 @@ def fold_in_difference(folder: Path, ratings: Ratings, fitted: Fit, limit: int =
     return len(own), float(np.abs(vectors - theirs).max() / np.linalg.norm(theirs, axis=1).max())
 
 
-_NOT_CONTENT = ("lake", "tracking_uri", "least_test_users", "least_share", "unjudged")
+_WHEN = ("retrain", "oldest_days", "drift_days", "drift_threshold")
+"""Arguments that say when to train."""
+
+_NOT_CONTENT = ("lake", "tracking_uri", "least_test_users", "least_share", "unjudged", *_WHEN)
 """Arguments that the model does not hang on."""
 
 
@@ -256,6 +276,51 @@ def live_recipe(tracking: Tracking | None, args: Args) -> Recipe | None:
     return None if training is None else Recipe(**training["recipe"])
 
 
+# When to train
+
+
+def live_training(tracking: Tracking | None, args: Args) -> tuple[int, dict[str, Any]] | None:
+    """Cut and counts of the model that lists for this cut would be made with; None where there is no whole one."""
+    try:
+        if tracking is None:
+            folder, manifest = newest_model(args.lake, args.cut)
+            cut_ms = manifest.cut_ms
+        else:
+            live = tracking.champion(args.cut)
+            folder, cut_ms = models_folder(args.lake) / live.model_version, live.cut_ms
+    except IncompleteInput:
+        return None
+    training = read_training(folder)
+    return None if training is None else (cut_ms, training)
+
+
+def drift_since(lake: Lake, trained_ms: int, args: Args) -> tuple[dict[str, float], dict[str, dict[str, list[int]]]]:
+    """The drift of the input since the live model's cut by measure, and the histograms: by measure and bin the counts
+    before and now. No drift where a window is empty."""
+    weighed = item_events(events_before(lake, args.cut), args.cut)
+    bins: dict[str, dict[str, list[int]]] = {}
+    for row in sorted(histograms(weighed, trained_ms, args.cut, args.drift_days * DAY_MS).collect()):
+        bins.setdefault(row["measure"], {})[row["bin"]] = [row["before"], row["now"]]
+    sides = {name: list(zip(*counts.values(), strict=True)) for name, counts in bins.items()}
+    if not all(sum(side) for both in sides.values() for side in both):
+        return {}, bins
+    return {name: round(stability_index(*both), 6) for name, both in sides.items()}, bins
+
+
+def due(lake: Lake, tracking: Tracking | None, args: Args) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+    """The training of the live model where that is good enough to go on with, and what was decided by which figures."""
+    live = live_training(tracking, args)
+    if live is None:
+        return None, {"retraining": "no model is live"}
+    trained_ms, training = live
+    if training["recipe"] != asdict(recipe_of(args)):
+        return None, {"retraining": f"the live model has another recipe: {training['recipe']}"}
+    drift, bins = drift_since(lake, trained_ms, args)
+    decided = retraining((args.cut - trained_ms) / DAY_MS, args.oldest_days, drift, args.drift_threshold)
+    told = {"drift": max(drift.values(), default=None), "drift_by": drift, "drift_bins": bins}
+    return None if decided.train else training, {"retraining": decided.why, **told}
+
+
 def follow(tracking: Tracking, folder: Path, counts: dict[str, Any], args: Args) -> dict[str, Any]:
     """Keep a training in MLflow, and decide once whether its model becomes the live one."""
     version = counts["model_version"]
@@ -282,7 +347,8 @@ def follow(tracking: Tracking, folder: Path, counts: dict[str, Any], args: Args)
 
 
 def main(spark: SparkSession, args: Args) -> dict[str, Any]:
-    """Judge on a split in time, fit on everything, write the artefact, promote it where it is better."""
+    """Judge on a split in time, fit on everything, write the artefact, promote it where it is better; or go on with
+    the live model, where that is asked for and enough."""
     lake = Lake(spark, args.lake)
     version = version_of(args, lake.version("silver/events"))
     folder = models_folder(args.lake) / version
@@ -290,7 +356,10 @@ def main(spark: SparkSession, args: Args) -> dict[str, Any]:
     counts = read_training(folder)
     trained = counts is None
     if counts is None:
-        counts = train(spark, lake, args, version, live_recipe(tracking, args))
+        kept, told = due(lake, tracking, args) if args.retrain == "drift" else (None, {})
+        if kept is not None:
+            return kept | told | {"trained": False}
+        counts = train(spark, lake, args, version, live_recipe(tracking, args)) | told
         write_training(folder, counts)
     decided = {} if tracking is None else follow(tracking, folder, counts, args)
     return counts | decided | {"trained": trained}

@@ -20,4 +20,4 @@ spark-submit \
   --archive /var/lib/dovetail/archive \
   --kafka kafka:9092 \
   --topic events \
-  --steps '{"check": {"days": 2}, "parity": {"threshold": 0.0}, "personas": {"days": 90}, "recommend": {"leave_out": ["purchase"], "similar": 50, "top": 100}, "segment": {"eps": 0.3, "k_max": 6, "k_min": 3, "least": 20, "method": "kmeans", "restarts": 10, "seed": 42}, "similar_items": {"nearest": 50}, "train_als": {"alpha": 10.0, "iterations": 10, "least_share": 0.5, "least_test_users": 200, "mode": "implicit", "rank": 32, "reg": 0.05, "seed": 42, "unjudged": "promote"}}'
+  --steps '{"check": {"days": 2}, "parity": {"threshold": 0.0}, "personas": {"days": 90}, "recommend": {"leave_out": ["purchase"], "similar": 50, "top": 100}, "segment": {"eps": 0.3, "k_max": 6, "k_min": 3, "least": 20, "method": "kmeans", "restarts": 10, "seed": 42}, "similar_items": {"nearest": 50}, "train_als": {"alpha": 10.0, "drift_days": 7, "drift_threshold": 0.1, "iterations": 10, "least_share": 0.5, "least_test_users": 200, "mode": "implicit", "oldest_days": 7, "rank": 32, "reg": 0.05, "retrain": "always", "seed": 42, "unjudged": "promote"}}'

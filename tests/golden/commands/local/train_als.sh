@@ -21,4 +21,8 @@ spark-submit \
   --seed 42 \
   --least-test-users 200 \
   --unjudged promote \
-  --least-share 0.5
+  --least-share 0.5 \
+  --retrain always \
+  --oldest-days 7 \
+  --drift-days 7 \
+  --drift-threshold 0.1

@@ -9,8 +9,9 @@ and keep), ``event_ms`` (null where unknown), ``record_ms`` (what stands in for 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from py4j.protocol import Py4JJavaError
@@ -47,16 +48,18 @@ class FieldMapping(BaseModel):
     values: dict[str, str] = Field(default_factory=dict)
     """Replacements of the source's values; others pass unchanged."""
     time: str | tuple[str, ...] | None = None
-    """For event_ms: ``epoch_s``, ``epoch_ms`` or a pattern such as ``yyyy-MM-dd HH:mm:ss``, read in ``zone``.
+    """For event_ms: ``epoch_s``, ``epoch_ms``, ``epoch_us`` or a pattern such as ``yyyy-MM-dd HH:mm:ss``, read in
+    ``zone``; what lies below a millisecond is cut off. Of several, the first that reads the whole text counts.
 
-    Of several, the first that reads the whole text counts.
+    Without it a column of Parquet's own times is taken as that, and any other as ``epoch_ms``.
     """
     zone: str = "UTC"
     """The zone of times that do not say theirs, such as Europe/Berlin."""
     decimal: Literal[".", ","] = "."
     """The decimal mark of a number; with a comma, points and blanks group its digits."""
-    factor: str | None = None
-    """What a number is multiplied by, for a price in cents: 0.01."""
+    factor: Annotated[Decimal, Field(gt=0, max_digits=13, decimal_places=6)] | None = None
+    """What a number is multiplied by, for a price in cents 0.01, for a dwell time in minutes 60; a price is then
+    rounded to its decimals, and a row whose count is no longer whole is refused."""
 
 
 class MappingFile(BaseModel):
@@ -362,7 +365,7 @@ def mapping(spark: SparkSession, source: Source) -> DataFrame:
     for name, how in declared.items():
         text = _mapped(how)
         kind = EVENTS.field(name).kind
-        typed = _event_time(text, how) if name == "event_ms" else _wire_type(text, kind, how)
+        typed = _event_time(frame, text, how) if name == "event_ms" else _wire_type(text, kind, how)
         unread = unread | (text.isNotNull() & typed.isNull())
         fields[name] = typed
     frame = frame.withColumn(_CORRUPT, unread)
@@ -383,7 +386,7 @@ def mapped_text(
     cells, unread = {}, f.col(_CORRUPT)
     for name, how in declared.items():
         value = _mapped(how)
-        cells[name] = _event_time(value, how) if name in times else value.cast("string")
+        cells[name] = _event_time(frame, value, how) if name in times else value.cast("string")
         unread = unread | (value.isNotNull() & cells[name].isNull())
     return frame.select(
         "offset",
@@ -422,7 +425,13 @@ def _mapped(how: FieldMapping) -> Column:
     return value
 
 
-def _event_time(value: Column, how: FieldMapping) -> Column:
+def _event_time(frame: DataFrame, value: Column, how: FieldMapping) -> Column:
+    if how.time is None:
+        kind = frame.select(value).schema[0].dataType
+        if isinstance(kind, t.TimestampType):
+            return f.unix_millis(value)
+        if isinstance(kind, t.TimestampNTZType | t.DateType):
+            return f.unix_millis(_in_zone(value.cast("timestamp"), how.zone))
     patterns = (how.time,) if how.time is None or isinstance(how.time, str) else how.time
     return f.coalesce(*(_instant(value, pattern, how.zone) for pattern in patterns))
 
@@ -430,11 +439,19 @@ def _event_time(value: Column, how: FieldMapping) -> Column:
 def _instant(value: Column, pattern: str | None, zone: str) -> Column:
     if pattern in (None, "epoch_ms"):
         return value.try_cast("long")
-    if pattern == "epoch_s":
-        return value.try_cast("long") * 1000
-    # The session's zone is UTC: what is read is the wall clock of the zone.
-    read = f.try_to_timestamp(f.trim(value.cast("string")), f.lit(pattern))
-    return f.unix_millis(read if zone == "UTC" else f.to_utc_timestamp(read, zone))
+    if pattern in _TO_MS:
+        exact = value.try_cast("decimal(22,6)") * f.lit(_TO_MS[pattern]).cast("decimal(10,6)")
+        return f.floor(exact).try_cast("long")
+    return f.unix_millis(_in_zone(f.try_to_timestamp(f.trim(value.cast("string")), f.lit(pattern)), zone))
+
+
+_TO_MS = {"epoch_s": Decimal(1000), "epoch_us": Decimal("0.001")}
+"""Milliseconds in the units of other epochs."""
+
+
+def _in_zone(clock: Column, zone: str) -> Column:
+    """The instant at which a zone's clocks show ``clock``: the session's zone is UTC, in which it was read."""
+    return clock if zone == "UTC" else f.to_utc_timestamp(clock, zone)
 
 
 def _wire_type(value: Column, kind: Kind, how: FieldMapping) -> Column:
@@ -444,8 +461,12 @@ def _wire_type(value: Column, kind: Kind, how: FieldMapping) -> Column:
     if how.decimal == ",":
         value = f.replace(f.regexp_replace(value.cast("string"), "[. \u00a0']", ""), f.lit(","), f.lit("."))
     if how.factor is not None:
-        value = value.try_cast("decimal(28,6)") * f.lit(how.factor).cast("decimal(10,6)")
-        value = value.try_cast("decimal(18,4)")
+        # As wide as a product may be, so that it is exact.
+        value = value.try_cast("decimal(24,6)") * f.lit(how.factor).cast("decimal(13,6)")
+        if kind.name == "decimal":
+            value = value.try_cast(data_type(kind))
+        elif kind.name != "double":
+            value = f.when(value == f.floor(value), value)
     return value.cast(t.StringType()) if kind.name == "decimal" else value.try_cast(data_type(kind))
 
 

@@ -7,7 +7,7 @@ import yaml
 
 from common.errors import ConfigError, ContractError, MissingRequirement
 from jobs.import_events import Args, main
-from jobs.spark.readers import load_mapping
+from jobs.spark.readers import Source, load_mapping, read
 from jobs.spark.tables import Lake
 
 SHOP_CSV = """id;when;what;who;sku;brand;cost;pieces
@@ -100,6 +100,66 @@ def test_times_are_shifted_by_whole_days(spark, shop, pseudonym_key):
     assert str(first["event_date"]) == "2026-03-03"
 
 
+def mapped(spark, folder, path, spec):
+    """What each row of a file becomes by a mapping: the raw event, or the row as it stands."""
+    (folder / "map.yaml").write_text(yaml.safe_dump(spec), encoding="utf-8")
+    rows = read(spark, "mapping", Source(str(path), mapping=str(folder / "map.yaml"))).orderBy("offset").collect()
+    return [json.loads(row["raw"]) if row["event_ms"] is not None else row["raw"] for row in rows]
+
+
+@pytest.mark.spark
+def test_numbers_are_multiplied_exactly_and_none_is_cut_off(spark, tmp_path):
+    lines = [
+        "1772359200.2509;1234;1.5;2.5",
+        "1772359200;0.005;0.0005;1",  # a price has four decimals, and rounds to them
+        "1772359200;900719925474099.3;1;1",  # beyond what a double holds, and beyond what the gate takes
+        "1772359200;1234;2;0.1",  # 1.2 pieces
+        "1772359200;many;2;1",
+        "soon;1234;2;1",
+    ]
+    path = tmp_path / "shop.csv"
+    path.write_text("\n".join(["at;cents;minutes;dozens", *lines]), encoding="utf-8")
+    fields = {
+        "event_type": {"value": "view"},
+        "event_ms": {"column": "at", "time": "epoch_s"},
+        "price": {"column": "cents", "factor": "0.01"},
+        "value": {"column": "minutes", "factor": 60},
+        "quantity": {"column": "dozens", "factor": "12"},
+    }
+    *read_rows, pieces, price, time = mapped(
+        spark, tmp_path, path, {"format": "csv", "options": {"sep": ";"}, "fields": fields}
+    )
+    assert [(row["event_ms"], row["price"], row["value"], row["quantity"]) for row in read_rows] == [
+        (1_772_359_200_250, "12.3400", 90, 30),
+        (1_772_359_200_000, "0.0001", 0.03, 12),
+        (1_772_359_200_000, "9007199254740.9930", 60, 12),
+    ]
+    assert [pieces, price, time] == lines[3:], "refused as they stand"
+
+
+@pytest.mark.spark
+@pytest.mark.parametrize(
+    ("how", "event_ms"),
+    [
+        ({"column": "instant"}, 1_772_359_200_250),
+        ({"column": "instant", "zone": "Europe/Berlin"}, 1_772_359_200_250),  # an instant has no zone to read it in
+        ({"column": "clock"}, 1_772_359_200_000),
+        ({"column": "clock", "zone": "Europe/Berlin"}, 1_772_355_600_000),
+        ({"column": "day", "zone": "Europe/Berlin"}, 1_772_319_600_000),
+        ({"column": "micros", "time": "epoch_us"}, 1_772_359_200_250),
+        ({"column": "millis"}, 1_772_359_200_250),
+    ],
+)
+def test_a_column_of_times_is_read_as_what_it_is(spark, tmp_path, how, event_ms):
+    spark.sql(
+        """SELECT TIMESTAMP '2026-03-01 10:00:00.2509 UTC' AS instant, TIMESTAMP_NTZ '2026-03-01 10:00:00' AS clock,
+        DATE '2026-03-01' AS day, 1772359200250900 AS micros, 1772359200250 AS millis"""
+    ).write.parquet(str(tmp_path / "shop"))
+    spec = {"format": "parquet", "fields": {"event_type": {"value": "view"}, "event_ms": how}}
+    (row,) = mapped(spark, tmp_path, tmp_path / "shop", spec)
+    assert row["event_ms"] == event_ms
+
+
 @pytest.mark.spark
 def test_a_missing_column_is_named(spark, shop, pseudonym_key):
     (shop / "shop.csv").write_text(SHOP_CSV.replace("sku", "article"), encoding="utf-8")
@@ -124,6 +184,15 @@ def test_a_missing_file_is_named(spark, shop, pseudonym_key):
             "event_ms needs one of column, value and sql",
         ),
         ({"more": 1}, "more: Extra inputs"),
+        *(
+            ({"fields": {"price": {"column": "cents", "factor": factor}}}, f"price.FieldMapping.factor: .*{message}")
+            for factor, message in (
+                ("a hundredth", "valid decimal"),
+                ("0", "greater than 0"),
+                ("0.0000001", "no more than 6 decimal places"),
+                ("10000000", "no more than 7 digits before the decimal point"),
+            )
+        ),
     ],
 )
 def test_a_faulty_mapping_is_refused_in_one_line(tmp_path, changes, message):

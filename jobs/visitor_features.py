@@ -6,7 +6,7 @@ Only the partitions of those days are read, so a run costs the same however long
 from typing import Any
 
 from pydantic.dataclasses import dataclass
-from pyspark.sql import DataFrame, SparkSession, Window
+from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as f
 
 from common.contracts.events import MONEY
@@ -35,17 +35,19 @@ class Args(JobArgs):
 def stays(events: DataFrame) -> DataFrame:
     """Events with ``stay_ms``, the time to the visitor's next event where both are of one session, else 0.
 
-    ``begins`` is 1 where an event is the first of its session in the window.
+    ``begins`` is 1 where an event is the first of its session in the window, ``session`` the session's number among
+    the visitor's, from 1.
     """
     by_time = Window.partitionBy("visitor_id").orderBy("event_ms", "event_id")
     ahead = f.lead("event_ms").over(by_time) - f.col("event_ms")
     behind = f.col("event_ms") - f.lag("event_ms").over(by_time)
-    return events.withColumns(
+    timed = events.withColumns(
         {
             "stay_ms": f.when(ahead <= SESSION_GAP_MS, ahead).otherwise(f.lit(0).cast("long")),
             "begins": f.when(behind <= SESSION_GAP_MS, f.lit(0)).otherwise(f.lit(1)).cast("long"),
         }
     )
+    return timed.withColumn("session", f.sum("begins").over(by_time))
 
 
 def counted(events: DataFrame) -> DataFrame:
@@ -63,23 +65,31 @@ def counted(events: DataFrame) -> DataFrame:
         f.sum(f.when(bought, amount).otherwise(nothing.cast(money))).alias("spend"),
         f.sum(f.when(kind == "refund", amount).otherwise(nothing.cast(money))).alias("refunded"),
         f.sum("begins").alias("sessions"),
+        f.size(f.collect_set("session")).alias("sessions_with"),
         f.sum("stay_ms").alias("session_ms"),
         f.sum(f.expr(event.weight.spark())).alias("weight"),
     )
+
+
+def by_category(value: Column) -> Column:
+    """Aggregate: a map of the value by category, of those that took time; ordered, so that equal rows look alike."""
+    entry = f.when(f.col("session_ms") > 0, f.struct("category", value))
+    return f.map_from_entries(f.array_sort(f.collect_list(entry)))
 
 
 def features(events: DataFrame, cut_ms: int) -> DataFrame:
     """Rows of gold/visitor_features from the events of the thirty days before the cut."""
     money = data_type(MONEY)
     sums = ("views", "carts", "searches", "units", "spend", "refunded", "sessions", "session_ms", "weight")
-    stayed = f.when(f.col("session_ms") > 0, f.struct("category", "session_ms"))
+    mean = f.col("session_ms").cast("double") / f.col("sessions_with").cast("double")
     folded = (
         counted(stays(events))
         .groupBy("visitor_id")
         .agg(
             f.size(f.array_distinct(f.flatten(f.collect_list("days")))).cast("long").alias("active_days"),
             f.size(f.array_distinct(f.flatten(f.collect_list("order_ids")))).cast("long").alias("orders"),
-            f.map_from_entries(f.collect_list(stayed)).alias("category_ms"),
+            by_category(f.col("session_ms")).alias("category_ms"),
+            by_category(mean).alias("category_session_ms"),
             *(f.sum(name).alias(name) for name in sums),
         )
     )

@@ -63,6 +63,12 @@ VISITOR_FEATURES = Contract(
         Field("sessions", LONG, nullable=False, doc="Sessions with an event in the window"),
         Field("session_ms", LONG, nullable=False, doc="Time from each event to the next of its session"),
         Field("category_ms", map_of(LONG), nullable=False, doc="The same by the category of the earlier event"),
+        Field(
+            "category_session_ms",
+            map_of(DOUBLE),
+            nullable=False,
+            doc="Its mean by session: category_ms / sessions of the window with an event of the category",
+        ),
         Field("weight", LONG, nullable=False, doc="Sum of event weights"),
         Field("engagement", INT, nullable=False, doc="0 to 1000: floor(1000 * (1 - 0.5 ** (weight / 50)) + 0.5)"),
     ),

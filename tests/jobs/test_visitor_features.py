@@ -1,6 +1,6 @@
 """The features of a visitor's thirty days equal a plain fold of the events."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from decimal import ROUND_HALF_UP, Decimal
 
 import pytest
@@ -24,6 +24,7 @@ def expected(rows: list[dict]) -> dict:
     for session in found:
         for row, following in zip(session, session[1:], strict=False):
             stays[row["category"]] += following["event_ms"] - row["event_ms"]
+    sessions_with = Counter(category for session in found for category in {row["category"] for row in session})
     weight = sum(EVENT_WEIGHTS[kind] for kind in kinds)
     step = Decimal("0.0001")
     return {
@@ -42,6 +43,7 @@ def expected(rows: list[dict]) -> dict:
         "sessions": len(found),
         "session_ms": sum(stays.values()),
         "category_ms": {category: ms for category, ms in stays.items() if ms},
+        "category_session_ms": {category: ms / sessions_with[category] for category, ms in stays.items() if ms},
         "weight": weight,
         "engagement": int(1000 * (1 - 0.5 ** (weight / ENGAGEMENT_HALF)) + 0.5),
     }
@@ -58,3 +60,4 @@ def test_features_equal_a_plain_fold(built):
     stored = {row["visitor_id"]: row.asDict() for row in built.lake.read("gold/visitor_features").collect()}
     assert stored == {visitor: expected(rows) for visitor, rows in by_visitor.items()}
     assert any(row["category_ms"] for row in stored.values()) and any(row["orders"] for row in stored.values())
+    assert any(row["category_session_ms"] != row["category_ms"] for row in stored.values()), "some came back to one"

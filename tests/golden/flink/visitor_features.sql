@@ -14,9 +14,10 @@ CREATE TEMPORARY TABLE `visitor_features` (
   `sessions` BIGINT NOT NULL,
   `session_ms` BIGINT NOT NULL,
   `category_ms` MAP<STRING, BIGINT> NOT NULL,
+  `category_session_ms` MAP<STRING, DOUBLE> NOT NULL,
   `weight` BIGINT NOT NULL,
   `engagement` INT NOT NULL
 );
 
 -- as a value
-ROW<`visitor_id` STRING, `cut_ms` BIGINT, `active_days` BIGINT, `views` BIGINT, `carts` BIGINT, `searches` BIGINT, `orders` BIGINT, `spend` DECIMAL(38, 4), `refunded` DECIMAL(38, 4), `net` DECIMAL(38, 4), `basket_value` DECIMAL(38, 4), `basket_units` DOUBLE, `sessions` BIGINT, `session_ms` BIGINT, `category_ms` MAP<STRING, BIGINT>, `weight` BIGINT, `engagement` INT>
+ROW<`visitor_id` STRING, `cut_ms` BIGINT, `active_days` BIGINT, `views` BIGINT, `carts` BIGINT, `searches` BIGINT, `orders` BIGINT, `spend` DECIMAL(38, 4), `refunded` DECIMAL(38, 4), `net` DECIMAL(38, 4), `basket_value` DECIMAL(38, 4), `basket_units` DOUBLE, `sessions` BIGINT, `session_ms` BIGINT, `category_ms` MAP<STRING, BIGINT>, `category_session_ms` MAP<STRING, DOUBLE>, `weight` BIGINT, `engagement` INT>

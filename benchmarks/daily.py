@@ -28,7 +28,7 @@ from local.paths import project_root
 SKIPPED = ("land", "train_als", "similar_items", "segment", "memberships", "personas", "recommend", "parity", "publish")
 """What follows yesterday's model and segments on purpose, what needs servers, and lists made whole each night."""
 
-MORE = ("silver/cleansed", "quarantine/events", "silver/events", "silver/items", "gold/visitor_features")
+MORE = ("silver/cleansed", "quarantine/events", "silver/events", "silver/items")
 """Compared besides the tables that are brought up to a cut by what changed."""
 
 RETAIL_FIRST = "2010-12-01"

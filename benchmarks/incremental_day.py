@@ -1,7 +1,7 @@
 """Seconds of a day on which 1 % of the visitors did something, over those of a recompute of everything up to its end.
 
-Every day of the history is such a day: each run also moves one of them past the horizon of 48 hours. Features,
-sessions, orders and RFM of both must be equal to the row.
+Every day of the history is such a day: each run also moves one of them past the horizon of 48 hours, and one out of the
+thirty days of visitor features. Features, sessions, orders, RFM and visitor features of both must be equal to the row.
 """
 
 import argparse
@@ -62,8 +62,8 @@ def main() -> None:
         "ratio of seconds",
         "lower",
         "the same jobs without tables to go on from",
-        f"{days} days of {each_day} events by {changed} of {visitors} visitors, then one more; "
-        "features, sessions, orders, RFM in one session on local[2]; median of 3 and of 2; equal to the row",
+        f"{days} days of {each_day} events by {changed} of {visitors} visitors, then one more; features, "
+        "sessions, orders, RFM, visitor features in one session on local[2]; median of 3 and of 2; equal to the row",
         seconds=raw,
         rows={table: figures[0] for table, figures in expected.items()},
     )

@@ -1,11 +1,14 @@
 """What a visitor did in the thirty days before the cut: counts, baskets, session time by category, engagement.
 
-Only the partitions of those days are read, so a run costs the same however long the history is.
+A run reads the partitions of those days alone, however long the history is, and computes the visitors whose events in
+the window are not what they were (jobs/spark/increment.py): those with an event that changed, or that the window has
+left, so that its start cuts no session unseen. The other rows stay, but for the cut.
 """
 
 from typing import Any
 
 from pydantic.dataclasses import dataclass
+from pyspark import StorageLevel
 from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as f
 
@@ -15,12 +18,12 @@ from common.features.expressions import event
 from common.features.windows import DAY_MS
 from common.sessions import SESSION_GAP_MS
 from jobs.spark.args import ARGUMENTS, JobArgs
-from jobs.spark.before import events_before
-from jobs.spark.increment import days_between, on_days
+from jobs.spark.increment import Seen, counted, days_between, on_days, reaches, seen, touched, wanted
 from jobs.spark.run import run
 from jobs.spark.schema import data_type
 from jobs.spark.tables import Lake
 
+TABLE = "gold/visitor_features"
 WINDOW_MS = 30 * DAY_MS
 ENGAGEMENT_MAX = 1000
 ENGAGEMENT_HALF = 50
@@ -50,7 +53,7 @@ def stays(events: DataFrame) -> DataFrame:
     return timed.withColumn("session", f.sum("begins").over(by_time))
 
 
-def counted(events: DataFrame) -> DataFrame:
+def totals(events: DataFrame) -> DataFrame:
     """Per visitor and category: counts, money, the orders' ids, session time. Categories are few, so it folds well."""
     kind, money = f.col("event_type"), data_type(MONEY)
     amount = (f.col("price") * f.col("quantity").cast("decimal(10,0)")).cast(money)
@@ -83,7 +86,7 @@ def features(events: DataFrame, cut_ms: int) -> DataFrame:
     sums = ("views", "carts", "searches", "units", "spend", "refunded", "sessions", "session_ms", "weight")
     mean = f.col("session_ms").cast("double") / f.col("sessions_with").cast("double")
     folded = (
-        counted(stays(events))
+        totals(stays(events))
         .groupBy("visitor_id")
         .agg(
             f.size(f.array_distinct(f.flatten(f.collect_list("days")))).cast("long").alias("active_days"),
@@ -109,12 +112,51 @@ def features(events: DataFrame, cut_ms: int) -> DataFrame:
     ).select(*VISITOR_FEATURES.names)
 
 
+def within(events: DataFrame, start_ms: int, end_ms: int) -> DataFrame:
+    """The events of [start, end); only the partitions of its days are read."""
+    at = f.col("event_ms")
+    return on_days(events, days_between(start_ms, end_ms)).where((at >= start_ms) & (at < end_ms))
+
+
+def moved(lake: Lake, before: Seen, now: Seen) -> DataFrame:
+    """visitor_id: who has an event that changed or newly counts, or one that has left the window, since ``before``."""
+    was, since = before.cut_ms - WINDOW_MS, now.cut_ms - WINDOW_MS
+    changed = touched(lake, before, now).where(f.col("event_ms") >= was)
+    left = within(counted(lake, now), was, since)
+    return changed.select("visitor_id").unionByName(left.select("visitor_id")).distinct()
+
+
+def remake(lake: Lake, now: Seen) -> int:
+    """Compute every visitor; returns how many."""
+    events = within(counted(lake, now), now.cut_ms - WINDOW_MS, now.cut_ms)
+    return lake.replace(TABLE, features(events, now.cut_ms), mark=now.mark).inserted
+
+
+def go_on(lake: Lake, before: Seen, now: Seen) -> dict[str, int]:
+    """Compute the visitors who moved and keep the rows of the others; returns the rows written and who moved."""
+    changed = moved(lake, before, now).persist(StorageLevel.MEMORY_AND_DISK)
+    try:
+        told = changed.count()
+        events = within(counted(lake, now), now.cut_ms - WINDOW_MS, now.cut_ms)
+        made = features(events.join(changed, "visitor_id", how="left_semi"), now.cut_ms)
+        stay = lake.read(TABLE).join(changed, "visitor_id", how="left_anti")
+        rows = stay.withColumn("cut_ms", f.lit(now.cut_ms).cast("long")).unionByName(made)
+        return {"visitors": lake.replace(TABLE, rows, mark=now.mark).inserted, "changed": told}
+    finally:
+        changed.unpersist()
+
+
 def main(spark: SparkSession, args: Args) -> dict[str, Any]:
-    """Compute the features anew from the window's partitions."""
+    """Bring the features up to the cut."""
     lake = Lake(spark, args.lake)
-    since = args.cut - WINDOW_MS
-    events = on_days(events_before(lake, args.cut), days_between(since, args.cut)).where(f.col("event_ms") >= since)
-    return {"visitors": lake.replace("gold/visitor_features", features(events, args.cut)).inserted}
+    now = wanted(lake, args.cut)
+    before = seen(lake, TABLE)
+    if before == now:
+        return {"visitors": 0, "changed": 0}
+    if before is None or not reaches(before, now):
+        visitors = remake(lake, now)
+        return {"visitors": visitors, "changed": visitors}
+    return go_on(lake, before, now)
 
 
 if __name__ == "__main__":

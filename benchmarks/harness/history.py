@@ -10,7 +10,7 @@ from pyspark.sql import functions as f
 from common.contracts.events import SILVER_EVENTS
 from common.features.groups import GROUPS
 from common.features.windows import DAY_MS
-from jobs import features, rfm, sessionize
+from jobs import features, rfm, sessionize, visitor_features
 from jobs.spark.schema import data_type
 from jobs.spark.tables import Lake
 
@@ -18,13 +18,20 @@ START_MS = 1_767_225_600_000
 """2026-01-01T00:00:00Z: the first day of every history."""
 
 ITEMS, CATEGORIES, TASTES = 5_000, 40, 4
-TABLES = ("gold/sessions", "gold/orders", "gold/rfm", *(f"gold/{group.table}" for group in GROUPS.values()))
+TABLES = (
+    "gold/sessions",
+    "gold/orders",
+    "gold/rfm",
+    "gold/visitor_features",
+    *(f"gold/{group.table}" for group in GROUPS.values()),
+)
 """What the jobs make."""
 
 JOBS: tuple[tuple[Any, Any], ...] = (
     (features.main, features.Args),
     (sessionize.main, sessionize.Args),
     (rfm.main, rfm.Args),
+    (visitor_features.main, visitor_features.Args),
 )
 
 

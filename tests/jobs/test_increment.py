@@ -6,18 +6,19 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as f
 
 from common.contracts.events import BRONZE_EVENTS, EVENT_TYPES
 from common.features.groups import GROUPS as ALL_GROUPS
 from common.features.windows import DAY_MS, HOUR_MS, MINUTE_MS
-from jobs import cleanse, dedup_events, features, rfm, sessionize
+from jobs import cleanse, dedup_events, features, rfm, sessionize, visitor_features
 from jobs.spark.before import events_before
-from jobs.spark.increment import Seen, reaches, seen
+from jobs.spark.increment import Seen, reaches, seen, wanted
 from jobs.spark.schema import struct_type
 from jobs.spark.tables import Lake
 
-pytestmark = pytest.mark.spark
+pytestmark = [pytest.mark.spark, pytest.mark.timeout(900)]
 
 GROUPS = {name: ALL_GROUPS[name] for name in ("activity", "interest", "covisits")}
 """One without decays, one with, and one where an event changes what its neighbours are: the others are made alike."""
@@ -65,22 +66,35 @@ def rows_of(frame) -> list[str]:
     return sorted(map(str, frame.select(sorted(frame.columns)).collect()))
 
 
+def thirty_days(counted: DataFrame, cut_ms: int) -> DataFrame:
+    """The rows of gold/visitor_features, recomputed."""
+    return visitor_features.features(counted.where(f.col("event_ms") >= cut_ms - visitor_features.WINDOW_MS), cut_ms)
+
+
 def recomputed(lake: Lake, cut_ms: int) -> dict[str, list[str]]:
     counted = events_before(lake, cut_ms).cache()
     figures = rfm.at_cut(rfm.figures(rfm.orders(counted)), cut_ms)
     made = {f"gold/{g.table}": features.batch_tiles(counted, g, cut_ms) for g in features.GROUPS.values()}
     made |= {"gold/sessions": sessionize.dated(sessionize.sessions(counted, cut_ms))}
     made |= {"gold/orders": rfm.orders(counted), "gold/rfm": rfm.scored(figures)}
+    made |= {"gold/visitor_features": thirty_days(counted, cut_ms)}
     found = {name: rows_of(table) for name, table in made.items()}
     counted.unpersist()
     return found
 
 
-MADE = (*(f"gold/{group.table}" for group in GROUPS.values()), "gold/sessions", "gold/orders", "gold/rfm")
+MADE = (
+    *(f"gold/{group.table}" for group in GROUPS.values()),
+    "gold/sessions",
+    "gold/orders",
+    "gold/rfm",
+    "gold/visitor_features",
+)
 GOLD: tuple[tuple[Any, Any], ...] = (
     (features.main, features.Args),
     (sessionize.main, sessionize.Args),
     (rfm.main, rfm.Args),
+    (visitor_features.main, visitor_features.Args),
 )
 CHAIN: tuple[tuple[Any, Any], ...] = ((cleanse.main, cleanse.Args), (dedup_events.main, dedup_events.Args), *GOLD)
 
@@ -99,6 +113,8 @@ class Killed(BaseException):
 
 def test_each_day_equals_a_recompute_also_where_runs_are_killed_after_each_commit(spark, tmp_path, monkeypatch):
     monkeypatch.setattr(features, "GROUPS", GROUPS)
+    # A window that days leave as others come.
+    monkeypatch.setattr(visitor_features, "WINDOW_MS", 3 * DAY_MS)
     lake = Lake(spark, str(tmp_path / "lake"))
     first, second = START_MS + 4 * DAY_MS, START_MS + 5 * DAY_MS
     # Four days of history, and a part of the fifth that waits for its cut.
@@ -142,7 +158,7 @@ def test_each_day_equals_a_recompute_also_where_runs_are_killed_after_each_commi
                     break
                 except Killed:
                     deaths += 1
-    assert deaths == 9, "cleanse and rfm commit twice, features once for each of three groups, the others once"
+    assert deaths == 10, "cleanse and rfm commit twice, features once for each of three groups, the others once"
     assert differing(lake, third) == []
     pairs = lake.read("gold/tiles_covisits").where("previous_item_id LIKE 'look%' AND span = 'ever'")
     assert {(row["previous_item_id"], row["dim"]) for row in pairs.collect()} == {
@@ -155,6 +171,84 @@ def test_each_day_equals_a_recompute_also_where_runs_are_killed_after_each_commi
     for main, args in CHAIN:
         main(spark, args(lake=lake.root, cut=third))
     assert {table: lake.version(table) for table in versions} == versions
+
+
+def seen_at(visitor: str, *hours: float, came: float | None = None) -> list[dict]:
+    """Looks of a visitor so many hours after the start, all but at once or, for a late one, ``came`` hours after it."""
+    rows = []
+    for hour in hours:
+        at = START_MS + int(hour * HOUR_MS)
+        row = events(1, at, at + 1, seed=1)[0]
+        row |= {"event_id": f"{visitor}-{hour}", "event_type": "view", "visitor_id": visitor, "event_ms": at}
+        row |= {"ingest_ms": at if came is None else START_MS + int(came * HOUR_MS), "offset": int(hour * 60)}
+        row |= {"event_date": datetime.fromtimestamp(at // 1000, UTC).date(), "topic": visitor}
+        row |= {"price": None, "quantity": None, "order_id": None, "line": None}
+        rows.append(row)
+    return rows
+
+
+def test_a_window_that_moves_computes_whom_it_leaves_and_whom_it_reaches(spark, tmp_path, monkeypatch):
+    monkeypatch.setattr(visitor_features, "WINDOW_MS", 48 * HOUR_MS)
+    lake = Lake(spark, str(tmp_path / "lake"))
+    first, second = START_MS + 48 * HOUR_MS, START_MS + 54 * HOUR_MS
+
+    def bring(cut_ms: int) -> tuple[dict[str, Any], dict[str, Any]]:
+        told = visitor_features.main(spark, visitor_features.Args(lake=lake.root, cut=cut_ms))
+        stored = lake.read("gold/visitor_features")
+        assert rows_of(stored) == rows_of(thirty_days(events_before(lake, cut_ms), cut_ms))
+        assert seen(lake, "gold/visitor_features") == wanted(lake, cut_ms)
+        return dict(told), {row["visitor_id"]: row.asDict() for row in stored.collect()}
+
+    rows = [
+        *seen_at("leaves", 1, 2),
+        *seen_at("is cut within a session", 5.9, 6.1, 6.4),
+        *seen_at("stays", 12, 12.2, 30),
+        *seen_at("begins at the border", 6, 20),
+        *seen_at("came late", 20, 20.1),
+        *seen_at("came late", 20.2, came=50),
+        *seen_at("is known by late events alone", 40, came=50),
+        *seen_at("comes", 50),
+        *seen_at("comes again", 20, 50),
+        *seen_at("is erased", 20),
+        *seen_at("had been there", -30),
+    ]
+    lake.append("silver/events", frame(spark, rows))
+    told, was = bring(first)
+    assert told == {"visitors": 7, "changed": 7}
+    lake.remove("silver/events", lake.read("silver/events").where("visitor_id = 'is erased'"))
+    told, now = bring(second)
+    same = {"stays", "begins at the border"}
+    assert {name for name in now if now[name] == {**was.get(name, {}), "cut_ms": second}} == same
+    assert was.keys() - now.keys() == {"leaves", "is erased"}
+    assert now.keys() - was.keys() == {"is known by late events alone", "comes"}
+    assert now["is cut within a session"]["session_ms"] < was["is cut within a session"]["session_ms"]
+    assert told == {"visitors": len(now), "changed": 7}
+
+    # The same cut, and only what the source has otherwise; then an earlier one, and one further than a window away.
+    lake.append("silver/events", frame(spark, [*seen_at("comes", 51), *seen_at("had been there", -29)]))
+    told, _ = bring(second)
+    assert told["changed"] == 1
+    assert bring(first)[0]["changed"] == bring(first - HOUR_MS)[0]["visitors"] == len(was) - 1
+    lake.append("silver/events", frame(spark, seen_at("comes much later", 120)))
+    assert bring(START_MS + 121 * HOUR_MS)[1].keys() == {"comes much later"}
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_whatever_comes_and_goes_the_window_equals_a_recompute(spark, tmp_path, monkeypatch, seed):
+    monkeypatch.setattr(visitor_features, "WINDOW_MS", 2 * DAY_MS + 5 * HOUR_MS)
+    lake, rng = Lake(spark, str(tmp_path / "lake")), random.Random(seed)
+    cut = START_MS + 3 * DAY_MS
+    lake.append("silver/events", frame(spark, events(60, START_MS, cut, seed=100 * seed)))
+    for step in range(1, 5):
+        told = visitor_features.main(spark, visitor_features.Args(lake=lake.root, cut=cut))
+        expected = rows_of(thirty_days(events_before(lake, cut), cut))
+        assert rows_of(lake.read("gold/visitor_features")) == expected and told["visitors"] == len(expected)
+        late = rng.choice((0, HOUR_MS, 20 * HOUR_MS))
+        more = events(rng.randrange(1, 5), cut - 3 * DAY_MS, cut + 9 * HOUR_MS, seed=100 * seed + step, late_ms=late)
+        lake.append("silver/events", frame(spark, more))
+        gone = f"e{100 * seed}-{rng.randrange(60)}"
+        lake.remove("silver/events", lake.read("silver/events").where(f.col("event_id") == gone))
+        cut += rng.choice((0, HOUR_MS, 7 * HOUR_MS, 30 * HOUR_MS))
 
 
 def test_an_earlier_cut_is_not_reached_by_going_on():

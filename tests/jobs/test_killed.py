@@ -20,7 +20,6 @@ from jobs import (
     segment,
     similar_items,
     train_als,
-    visitor_features,
 )
 from jobs.spark.models import models_folder, newest_model, read_training
 from jobs.spark.tables import TABLES, Lake
@@ -31,7 +30,6 @@ pytestmark = [pytest.mark.spark, pytest.mark.timeout(900)]
 
 GOLD: tuple[tuple[Any, Any, int], ...] = (
     (catalogue.main, catalogue.Args, 1),
-    (visitor_features.main, visitor_features.Args, 1),
     (segment.main, segment.Args, 4),
     (memberships.main, memberships.Args, 1),
     (personas.main, personas.Args, 1),

@@ -8,6 +8,7 @@ A cut is complete where every offset before the first record at or after it is i
 """
 
 from collections.abc import Callable
+from contextvars import copy_context
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -48,10 +49,12 @@ def land(spark: SparkSession, lake: Lake, folder: str, table: str, contract: Con
     Files that Flink has not made visible begin with a dot, and Spark passes them over.
     """
     landed = 0
+    # Spark calls back in a thread of its own, which does not know what run is under way.
+    context = copy_context()
 
     def append(batch: DataFrame, _: int) -> None:
         nonlocal landed
-        landed += lake.insert_new(table, once(batch, contract)).inserted
+        landed += context.run(lambda: lake.insert_new(table, once(batch, contract))).inserted
 
     _drain(spark, folder, contract, f"{lake.root}/_checkpoints/land_{table.replace('/', '_')}", append)
     return landed

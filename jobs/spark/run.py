@@ -8,7 +8,6 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -22,7 +21,7 @@ from common.errors import ConcurrentRun, run_main
 from jobs.spark.args import parse
 from jobs.spark.schema import struct_type
 from jobs.spark.session import create_session
-from jobs.spark.tables import Lake, recording, wall_clock_ms
+from jobs.spark.tables import Lake, recording, under_way, wall_clock_ms
 
 Counts = Mapping[str, Any]
 Main = Callable[[SparkSession, Any], Counts]
@@ -74,12 +73,10 @@ def new_run_id() -> str:
     return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:8]}"
 
 
-_under_way: ContextVar[str | None] = ContextVar("run", default=None)
-
-
 def this_run() -> str:
     """The id of the run that is under way, for a job that runs others as its steps; a new one outside any run."""
-    return _under_way.get() or new_run_id()
+    ledger = under_way()
+    return new_run_id() if ledger is None else ledger.run_id
 
 
 def execute(spark: SparkSession, main: Main, args: Any, run_id: str | None = None) -> Run:
@@ -89,7 +86,8 @@ def execute(spark: SparkSession, main: Main, args: Any, run_id: str | None = Non
     """
     with alone(args.lake, job_name(main)):
         result, error = measured(spark, main, args, run_id or new_run_id())
-        record(spark, args.lake, [result])
+        with recording(result.run_id, result.job):
+            record(spark, args.lake, [result])
     if error is not None:
         raise error
     return result
@@ -100,17 +98,14 @@ def measured(spark: SparkSession, main: Main, args: Any, run_id: str) -> tuple[R
     started_ms, started = wall_clock_ms(), time.monotonic()
     counts: dict[str, Any] = {}
     failure: Exception | None = None
-    token = _under_way.set(run_id)
-    try:
-        with recording() as ledger:
+    with recording(run_id, job_name(main)) as ledger:
+        try:
             counts = dict(main(spark, args))
-    except Exception as error:
-        failure = error
-    finally:
-        _under_way.reset(token)
+        except Exception as error:
+            failure = error
     result = Run(
         run_id=run_id,
-        job=job_name(main),
+        job=ledger.job,
         arguments=json.dumps(asdict(args), sort_keys=True, default=str),
         reads=dict(ledger.reads),
         writes=dict(ledger.writes),

@@ -1,14 +1,16 @@
 """The only door to the lake: tables are read, appended, replaced and merged here, each against its contract.
 
 Column statistics go into Delta's log, where an erasure can't follow them: they are kept for numbers and
-dates only, never for ids or text. A commit carries what it has seen of its source (its mark), so that the next
-run reads only what changed; where no mark is found a run reads everything, which costs more and changes nothing.
+dates only, never for ids or text. A commit carries the run and the job that made it, and what it has seen of its
+source (its mark), so that the next run reads only what changed; where no mark is found a run reads everything, which
+costs more and changes nothing.
 """
 
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,7 +28,8 @@ from common.features.groups import GROUPS
 from jobs.spark.schema import conform, struct_type
 
 STATISTICS_KINDS = ("int", "long", "double", "decimal", "date", "epoch_ms")
-MARK = "dovetail.mark"
+RUN, JOB, MARK = "dovetail.run", "dovetail.job", "dovetail.mark"
+"""The keys of a commit's userMetadata, which is JSON."""
 
 CONFLICTS = (
     conflict.ConcurrentAppendException,
@@ -102,8 +105,10 @@ class Written:
 
 @dataclass
 class Ledger:
-    """The versions a run has read and written, by table."""
+    """A run of a job, and the versions it has read and written, by table."""
 
+    run_id: str
+    job: str
     reads: dict[str, int] = field(default_factory=dict)
     writes: dict[str, int] = field(default_factory=dict)
 
@@ -112,14 +117,33 @@ _ledger: ContextVar[Ledger | None] = ContextVar("ledger", default=None)
 
 
 @contextmanager
-def recording() -> Iterator[Ledger]:
-    """Collect the versions that any :class:`Lake` reads and writes inside the block."""
-    ledger = Ledger()
+def recording(run_id: str, job: str) -> Iterator[Ledger]:
+    """Collect the versions that any :class:`Lake` reads and writes inside the block; its commits name run and job.
+
+    The block is known to its own thread: another takes it over by ``contextvars.copy_context``.
+    """
+    ledger = Ledger(run_id, job)
     token = _ledger.set(ledger)
     try:
         yield ledger
     finally:
         _ledger.reset(token)
+
+
+def under_way() -> Ledger | None:
+    """The run under way; None outside any."""
+    return _ledger.get()
+
+
+_session_settings = threading.Lock()
+"""Held by the one commit that is told something by the session's settings, which every thread's commits would see."""
+
+
+def _metadata(mark: Mapping[str, int] | None) -> str:
+    """A commit's userMetadata: the run and the job under way, if any, and what the table has seen by then."""
+    ledger = _ledger.get()
+    run = {} if ledger is None else {RUN: ledger.run_id, JOB: ledger.job}
+    return json.dumps(run if mark is None else {**run, MARK: dict(mark)})
 
 
 class Lake:
@@ -228,21 +252,16 @@ class Lake:
 
     def append(self, table: str, frame: DataFrame, mark: Mapping[str, int] | None = None) -> Written:
         """Add the rows."""
-        out = self._prepare(table, frame)
-        with self._marked(mark):
-            return self._committed(table, lambda: out.write.format("delta").mode("append").save(self.path(table)))
+        return self._append(table, self._prepare(table, frame), mark)
 
     def replace(
         self, table: str, frame: DataFrame, where: str | None = None, mark: Mapping[str, int] | None = None
     ) -> Written:
         """Make the rows the whole table, or the whole of the partitions that meet ``where``, in one commit."""
         out = self._prepare(table, frame)
-        writer = out.write.format("delta").mode("overwrite")
+        writer = out.write.format("delta").mode("overwrite").option("userMetadata", _metadata(mark))
         if where is not None:
             writer = writer.option("replaceWhere", where)
-        if mark is not None:
-            # By the writer, not by the session: other steps commit in the same session meanwhile.
-            writer = writer.option("userMetadata", json.dumps({MARK: dict(mark)}))
         return self._committed(table, lambda: writer.save(self.path(table)))
 
     def restore(self, table: str, version: int) -> None:
@@ -252,7 +271,7 @@ class Lake:
         """
         mark = self.marks(table, version)
         try:
-            with self._marked(mark):
+            with self._carrying(mark):
                 self._committed(
                     table, lambda: DeltaTable.forPath(self.spark, self.path(table)).restoreToVersion(version)
                 )
@@ -288,7 +307,13 @@ class Lake:
         condition = " AND ".join(f"t.`{k}` <=> s.`{k}`" for k in TABLES[table].contract.key)
         gone = keys.select(*TABLES[table].contract.key)
         merge = DeltaTable.forPath(self.spark, self.path(table)).alias("t").merge(gone.alias("s"), condition)
-        self._committed(table, merge.whenMatchedDelete().execute)
+        with self._carrying(None):
+            self._committed(table, merge.whenMatchedDelete().execute)
+
+    def _append(self, table: str, out: DataFrame, mark: Mapping[str, int] | None) -> Written:
+        writer = out.write.format("delta").mode("append").option("userMetadata", _metadata(mark))
+        with nullcontext() if mark is None else self._carrying(mark):
+            return self._committed(table, lambda: writer.save(self.path(table)))
 
     def _merge(
         self,
@@ -304,8 +329,7 @@ class Lake:
             # Just made: nothing to match. Files come out one a partition, as from a merge.
             columns = TABLES[table].contract.partition_by
             out = out.repartition(*columns) if columns else out
-            with self._marked(mark):
-                return self._committed(table, lambda: out.write.format("delta").mode("append").save(self.path(table)))
+            return self._append(table, out, mark)
         condition = " AND ".join(f"t.`{k}` <=> s.`{k}`" for k in TABLES[table].contract.key)
         if within is not None:
             condition = f"{within} AND {condition}"
@@ -313,7 +337,7 @@ class Lake:
         if replace_if is not None:
             merge = merge.whenMatchedUpdateAll(condition=replace_if)
         merge = merge.whenNotMatchedInsertAll()
-        with self._marked(mark):
+        with self._carrying(mark):
             return self._committed(table, merge.execute)
 
     def _prepare(self, table: str, frame: DataFrame) -> DataFrame:
@@ -337,25 +361,27 @@ class Lake:
             builder = builder.partitionedBy(*declared.contract.partition_by)
         if declared.change_feed:
             builder = builder.property("delta.enableChangeDataFeed", "true")
-        builder.execute()
+        with self._carrying(None):
+            builder.execute()
 
     @contextmanager
-    def _marked(self, mark: Mapping[str, int] | None) -> Iterator[None]:
-        if mark is None:
-            yield
-            return
-        # A commit that adds no row is left out by default, and the mark with it.
-        settings = {
-            "spark.databricks.delta.commitInfo.userMetadata": json.dumps({MARK: dict(mark)}),
-            "spark.databricks.delta.skipRecordingEmptyCommits": "false",
-        }
-        for key, value in settings.items():
-            self.spark.conf.set(key, value)
-        try:
-            yield
-        finally:
-            for key in settings:
-                self.spark.conf.unset(key)
+    def _carrying(self, mark: Mapping[str, int] | None) -> Iterator[None]:
+        """Tell the session what a commit carries, where Delta has no other way: one such commit at a time.
+
+        A DataFrame's writer has an option of its own, which outweighs the session's: it needs no turn.
+        """
+        settings = {"spark.databricks.delta.commitInfo.userMetadata": _metadata(mark)}
+        if mark is not None:
+            # A commit that adds no row is left out by default, and the mark with it.
+            settings["spark.databricks.delta.skipRecordingEmptyCommits"] = "false"
+        with _session_settings:
+            for key, value in settings.items():
+                self.spark.conf.set(key, value)
+            try:
+                yield
+            finally:
+                for key in settings:
+                    self.spark.conf.unset(key)
 
     def _committed(self, table: str, write: Callable[[], Any]) -> Written:
         """Run the write; note its version and return what it did, by the commit's own metrics."""

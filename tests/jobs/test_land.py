@@ -7,8 +7,10 @@ import pytest
 
 from common.contracts.events import BRONZE_EVENTS, REJECTIONS
 from jobs.land import Args, land, main, missing_offsets
+from jobs.spark.run import execute
 from jobs.spark.tables import Lake
 from tests.jobs.dying import Failed, run_killed
+from tests.jobs.test_tables import carried
 
 pytestmark = pytest.mark.spark
 
@@ -52,6 +54,19 @@ def test_each_record_lands_once(spark, tmp_path):
 
     assert missing_offsets(lake, "events", {0: (0, 4)}) == {}
     assert missing_offsets(lake, "events", {0: (0, 6), 1: (0, 1)}) == {0: 2, 1: 1}
+
+
+def test_a_landing_tells_what_it_wrote_though_spark_calls_back_in_another_thread(spark, tmp_path):
+    root, lake = tmp_path / "archive", Lake(spark, str(tmp_path / "lake"))
+    archive(root, "events", "part-1", [event(0)])
+    archive(root, "rejections", "part-1", [rejection(1)])
+    ran = execute(spark, main, Args(lake=lake.root, cut=1_772_409_600_000, archive=str(root)))
+    assert ran.writes == {"bronze/events": 1, "bronze/rejections": 1}
+    made = {"dovetail.run": ran.run_id, "dovetail.job": "land"}
+    assert carried(lake, "bronze/events") == carried(lake, "bronze/rejections") == [made, made]
+    archive(root, "events", "part-2", [event(2)])
+    again = execute(spark, main, Args(lake=lake.root, cut=1_772_409_600_000, archive=str(root)))
+    assert carried(lake, "bronze/events")[2:] == [made | {"dovetail.run": again.run_id}]
 
 
 def test_a_killed_landing_is_done_again_and_lands_nothing_twice(spark, tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from delta.tables import DeltaTable
 from pyspark.sql import functions as f
 
 from common.contracts.events import BRONZE_EVENTS
@@ -14,7 +15,7 @@ from jobs import cleanse, dedup_events
 from jobs.spark.observing import observed
 from jobs.spark.run import alone, execute
 from jobs.spark.schema import struct_type
-from jobs.spark.tables import Lake
+from jobs.spark.tables import MARK, Lake, recording
 
 DAY_MS = 86_400_000
 START_MS = 1_772_323_200_000
@@ -100,6 +101,48 @@ def test_a_failed_run_leaves_its_row_in_runs(spark, lake):
         execute(spark, dedup_events.main, dedup_events.Args(lake=lake.root, cut=0))
     row = lake.read("gold/runs").collect()[0]
     assert (row["job"], row["outcome"], json.loads(row["arguments"])["cut"]) == ("dedup_events", "IncompleteInput", 0)
+
+
+def carried(lake: Lake, table: str) -> list[dict]:
+    """What each commit of a table carries as userMetadata, from the first."""
+    history = DeltaTable.forPath(lake.spark, lake.path(table)).history().orderBy("version")
+    return [json.loads(row["userMetadata"] or "{}") for row in history.collect()]
+
+
+@pytest.mark.spark
+def test_every_commit_names_its_run_and_job_beside_what_the_table_has_seen(spark, lake):
+    rows = frame(spark, [event(1), event(2)])
+    with recording("r1", "some_job"):
+        lake.insert_new("silver/events", rows, mark={"silver/cleansed": 3})
+        lake.upsert("silver/events", rows, mark={"silver/cleansed": 4})
+        lake.append("silver/events", rows.limit(0), mark={"silver/cleansed": 5})
+    with recording("r2", "other_job"):
+        lake.append("silver/events", frame(spark, [event(3)]))
+        lake.replace("silver/events", rows, mark={"silver/cleansed": 6})
+        lake.replace("silver/events", rows)
+        lake.remove("silver/events", frame(spark, [event(1)]))
+        lake.restore("silver/events", 2)
+    lake.append("silver/events", frame(spark, [event(4)]))
+    one, two = ({"dovetail.run": run, "dovetail.job": job} for run, job in (("r1", "some_job"), ("r2", "other_job")))
+    seen = [{"dovetail.mark": {"silver/cleansed": version}} for version in range(7)]
+    assert carried(lake, "silver/events") == [
+        one,
+        *(one | seen[version] for version in (3, 4, 5)),
+        *(two, two | seen[6], two, two),
+        two | seen[4],
+        {},
+    ]
+
+
+@pytest.mark.spark
+def test_a_commit_of_no_row_is_left_out_unless_it_tells_what_was_seen(spark, lake):
+    rows = frame(spark, [event(1)])
+    with recording("r1", "some_job"):
+        lake.append("silver/events", rows)
+        for mark in (None, {"silver/cleansed": 1}):
+            lake.append("silver/events", rows.limit(0), mark=mark)
+            lake.insert_new("silver/events", rows, mark=mark)
+    assert [MARK in said for said in carried(lake, "silver/events")] == [False, False, True, True]
 
 
 def _hold(root, held, done):

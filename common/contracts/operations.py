@@ -16,7 +16,7 @@ RUNS = Contract(
         Field("counts", STRING, nullable=False, doc="JSON: what the job returned"),
         Field("started_ms", EPOCH_MS, nullable=False),
         Field("seconds", DOUBLE, nullable=False),
-        Field("outcome", STRING, nullable=False, doc="ok, or the error's class"),
+        Field("outcome", STRING, nullable=False, doc="ok, the error's class, or killed"),
     ),
 )
 

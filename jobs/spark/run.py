@@ -6,14 +6,14 @@ import os
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import urlparse
 
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import Row
 
 from common.contracts.registry import ALL
@@ -21,10 +21,13 @@ from common.errors import ConcurrentRun, run_main
 from jobs.spark.args import parse
 from jobs.spark.schema import struct_type
 from jobs.spark.session import create_session
-from jobs.spark.tables import Lake, recording, under_way, wall_clock_ms
+from jobs.spark.tables import TABLES, Commit, Lake, recording, under_way, wall_clock_ms
 
 Counts = Mapping[str, Any]
 Main = Callable[[SparkSession, Any], Counts]
+
+KILLED = "killed"
+"""The outcome of a run that came to no end of its own."""
 
 
 @dataclass(frozen=True)
@@ -82,11 +85,15 @@ def this_run() -> str:
 def execute(spark: SparkSession, main: Main, args: Any, run_id: str | None = None) -> Run:
     """Run a job in a session, alone among runs of the same job on the lake, and keep the row of gold/runs.
 
-    Raises ConcurrentRun where another run of the job holds the lake; what ``main`` raises is recorded and raised.
+    Runs that were killed get their rows first. Raises ConcurrentRun where another run of the job holds the lake; what
+    ``main`` raises is recorded and raised.
     """
-    with alone(args.lake, job_name(main)):
-        result, error = measured(spark, main, args, run_id or new_run_id())
-        with recording(result.run_id, result.job):
+    run_id, job = run_id or new_run_id(), job_name(main)
+    with alone(args.lake, job):
+        with recording(run_id, job):
+            record_killed(spark, args.lake, job)
+        result, error = measured(spark, main, args, run_id)
+        with recording(run_id, job):
             record(spark, args.lake, [result])
     if error is not None:
         raise error
@@ -119,8 +126,69 @@ def measured(spark: SparkSession, main: Main, args: Any, run_id: str) -> tuple[R
 
 def record(spark: SparkSession, lake: str, runs: Sequence[Run]) -> None:
     """Append rows to gold/runs."""
-    rows = [Row(**asdict(r)) for r in runs]
-    Lake(spark, lake).append("gold/runs", spark.createDataFrame(rows, struct_type(ALL["runs"])))
+    Lake(spark, lake).append("gold/runs", _rows(spark, runs))
+
+
+def _rows(spark: SparkSession, runs: Sequence[Run]) -> DataFrame:
+    return spark.createDataFrame([Row(**asdict(r)) for r in runs], struct_type(ALL["runs"]))
+
+
+def record_killed(spark: SparkSession, root: str, job: str) -> list[Run]:
+    """Give runs that were killed their rows in gold/runs, for a run of ``job`` that holds its lock; the rows.
+
+    Commits name a run and its job. A run holds its job's lock, a chain those of its steps, until its row is written: so
+    where the lock can be had and there is no row, none will come. Without locks (see :func:`alone`) a killed run is not
+    known from one at work, and nothing is written.
+    """
+    if _locks(root) is None:
+        return []
+    lake, found = Lake(spark, root), []
+    runs = lake.read_or_empty("gold/runs").select("run_id", "job").collect()
+    for (run_id, its_job), commits in unrecorded(lake, {(row["run_id"], row["job"]) for row in runs}).items():
+        with ExitStack() as lock:
+            try:
+                if its_job != job:
+                    lock.enter_context(alone(root, its_job))
+            except ConcurrentRun:
+                continue
+            killed = as_killed(run_id, its_job, commits)
+            # By a merge: the run may have come to its end, and to its row, a moment ago.
+            if lake.insert_new("gold/runs", _rows(spark, [killed])).inserted:
+                found.append(killed)
+                print(f"run {run_id} of {its_job} was killed: gold/runs tells so now", file=sys.stderr, flush=True)
+    return found
+
+
+def unrecorded(lake: Lake, recorded: Collection[tuple[str, str]]) -> dict[tuple[str, str], list[Commit]]:
+    """By run and job the newest commits of those that have no row; what lies behind a commit with a row is not read."""
+    found: dict[tuple[str, str], list[Commit]] = {}
+    for table in TABLES:
+        for commit in lake.commits(table):
+            if (commit.run_id, commit.job) in recorded:
+                break
+            found.setdefault((commit.run_id, commit.job), []).append(commit)
+    return found
+
+
+def as_killed(run_id: str, job: str, commits: Sequence[Commit]) -> Run:
+    """The row of a killed run, by its commits; what it was given and counted is not known, and empty."""
+    first, last = min(c.at_ms for c in commits), max(c.at_ms for c in commits)
+    reads: dict[str, int] = {}
+    writes: dict[str, int] = {}
+    for commit in sorted(commits, key=lambda c: c.at_ms):
+        reads |= commit.reads
+        writes[commit.table] = max(commit.version, writes.get(commit.table, 0))
+    return Run(
+        run_id=run_id,
+        job=job,
+        arguments="{}",
+        reads=reads,
+        writes=writes,
+        counts="{}",
+        started_ms=first,
+        seconds=(last - first) / 1000,
+        outcome=KILLED,
+    )
 
 
 @contextmanager
@@ -130,11 +198,10 @@ def alone(lake: str, name: str) -> Iterator[None]:
     On a local file system the kernel's lock is used, which a killed run loses by itself. On other file systems
     Delta's own optimistic commits decide, table by table (jobs.spark.tables).
     """
-    where = urlparse(lake)
-    if where.scheme not in ("", "file"):
+    folder = _locks(lake)
+    if folder is None:
         yield
         return
-    folder = Path(where.path) / "_locks"
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder / f"{name}.lock", os.O_RDWR | os.O_CREAT, 0o644)
     try:
@@ -147,3 +214,9 @@ def alone(lake: str, name: str) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def _locks(lake: str) -> Path | None:
+    """The folder of the lake's locks; None where its file system is not a local one."""
+    where = urlparse(lake)
+    return Path(where.path) / "_locks" if where.scheme in ("", "file") else None

@@ -1,9 +1,9 @@
 """The only door to the lake: tables are read, appended, replaced and merged here, each against its contract.
 
 Column statistics go into Delta's log, where an erasure can't follow them: they are kept for numbers and
-dates only, never for ids or text. A commit carries the run and the job that made it, and what it has seen of its
-source (its mark), so that the next run reads only what changed; where no mark is found a run reads everything, which
-costs more and changes nothing.
+dates only, never for ids or text. A commit carries the run and the job that made it, with the versions they had
+read by then, and what it has seen of its source (its mark), so that the next run reads only what changed; where no mark
+is found a run reads everything, which costs more and changes nothing.
 """
 
 import json
@@ -28,7 +28,7 @@ from common.features.groups import GROUPS
 from jobs.spark.schema import conform, struct_type
 
 STATISTICS_KINDS = ("int", "long", "double", "decimal", "date", "epoch_ms")
-RUN, JOB, MARK = "dovetail.run", "dovetail.job", "dovetail.mark"
+RUN, JOB, READS, MARK = "dovetail.run", "dovetail.job", "dovetail.reads", "dovetail.mark"
 """The keys of a commit's userMetadata, which is JSON."""
 
 CONFLICTS = (
@@ -103,6 +103,19 @@ class Written:
     updated: int = 0
 
 
+@dataclass(frozen=True)
+class Commit:
+    """One version of a table, and the run of a job that made it."""
+
+    table: str
+    version: int
+    run_id: str
+    job: str
+    reads: dict[str, int]
+    """The versions that the run's job had read by then."""
+    at_ms: int
+
+
 @dataclass
 class Ledger:
     """A run of a job, and the versions it has read and written, by table."""
@@ -140,10 +153,12 @@ _session_settings = threading.Lock()
 
 
 def _metadata(mark: Mapping[str, int] | None) -> str:
-    """A commit's userMetadata: the run and the job under way, if any, and what the table has seen by then."""
+    """A commit's userMetadata: the run and the job under way, if any, what they have read, and the mark, if any."""
     ledger = _ledger.get()
-    run = {} if ledger is None else {RUN: ledger.run_id, JOB: ledger.job}
-    return json.dumps(run if mark is None else {**run, MARK: dict(mark)})
+    said: dict[str, Any] = {}
+    if ledger is not None:
+        said = {RUN: ledger.run_id, JOB: ledger.job, READS: dict(ledger.reads)}
+    return json.dumps(said if mark is None else {**said, MARK: dict(mark)})
 
 
 class Lake:
@@ -247,6 +262,17 @@ class Lake:
                 seen: dict[str, int] = json.loads(text)[MARK]
                 return seen
         return {}
+
+    def commits(self, table: str) -> Iterator[Commit]:
+        """The table's versions from the newest back, up to one that names no run or whose entry is gone."""
+        newest = self.version(table)
+        for version in range(-1 if newest is None else newest, -1, -1):
+            info = self._commit(table, version)
+            text = info.get("userMetadata")
+            if not text or RUN not in text:
+                return
+            said = json.loads(text)
+            yield Commit(table, version, said[RUN], said[JOB], said[READS], info["timestamp"])
 
     # Writing
 

@@ -129,4 +129,5 @@ def test_steps_that_commit_at_once_in_one_session_each_carry_their_own_mark(spar
         "bronze/events": [{"dovetail.job": "land"}] * 2,
     }
     for table, said in own.items():
-        assert carried(lake, table) == [{}, {}, *({"dovetail.run": "r1", **each} for each in said)], table
+        run = {"dovetail.run": "r1", "dovetail.reads": {}}
+        assert carried(lake, table) == [{}, {}, *(run | each for each in said)], table

@@ -62,7 +62,7 @@ def test_a_landing_tells_what_it_wrote_though_spark_calls_back_in_another_thread
     archive(root, "rejections", "part-1", [rejection(1)])
     ran = execute(spark, main, Args(lake=lake.root, cut=1_772_409_600_000, archive=str(root)))
     assert ran.writes == {"bronze/events": 1, "bronze/rejections": 1}
-    made = {"dovetail.run": ran.run_id, "dovetail.job": "land"}
+    made = {"dovetail.run": ran.run_id, "dovetail.job": "land", "dovetail.reads": {}}
     assert carried(lake, "bronze/events") == carried(lake, "bronze/rejections") == [made, made]
     archive(root, "events", "part-2", [event(2)])
     again = execute(spark, main, Args(lake=lake.root, cut=1_772_409_600_000, archive=str(root)))

@@ -1,16 +1,19 @@
 """A rollback takes every table back to what a run left, and the next run goes on from there and loses nothing."""
 
+import json
+from collections import defaultdict
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
 
 from common.errors import ConfigError, IncompleteInput
 from jobs import chain, cleanse, rollback
-from jobs.spark.run import execute, new_run_id
-from jobs.spark.tables import Lake
+from jobs.spark.run import Run, alone, execute, new_run_id, record_killed
+from jobs.spark.tables import Lake, recording
 from tests.jobs.dying import Killed, run_killed
-from tests.jobs.test_tables import DAY_MS, START_MS, event, frame
+from tests.jobs.test_tables import DAY_MS, START_MS, carried, event, frame
 
 pytestmark = pytest.mark.spark
 
@@ -21,6 +24,10 @@ MADE = ("silver/cleansed", "quarantine/events", "silver/events", "gold/orders", 
 def sale(offset: int, event_id: str | None = None, **changes: Any) -> dict:
     facts: dict[str, Any] = {"event_type": "purchase", "quantity": 1, "line": 1, "price": Decimal(3)}
     return event(offset, event_id, **facts | {"order_id": f"o{offset}"} | changes)
+
+
+def execute_of(main: Any, spark: Any, args: Any) -> Run:
+    return execute(spark, main, args)
 
 
 def run_all(spark, lake: Lake) -> str:
@@ -69,10 +76,57 @@ def test_a_killed_chain_run_again_gives_the_tables_of_one_that_was_not(spark, tm
     run_all(spark, lakes[0])
     skipped = tuple(step.name for step in chain.STEPS if step.name not in STEPS)
     args = chain.Args(lake=lakes[1].root, cut=START_MS + DAY_MS, skip=skipped)
-    deaths, told = run_killed(monkeypatch, spark, chain.main, args)
+    deaths, told = run_killed(monkeypatch, spark, partial(execute_of, chain.main), args)
     # What a killed attempt has committed, the next does not commit again.
-    assert deaths >= 4 and set(told) == set(STEPS)
+    assert deaths >= 4 and set(json.loads(told.counts)) == set(STEPS)
     assert contents(lakes[1]) == contents(lakes[0])
+
+    # Every commit's run is in gold/runs with the versions it wrote: of those that were killed, by the commits.
+    runs = {(row["run_id"], row["job"]): row for row in lakes[1].read("gold/runs").collect()}
+    killed = {run for run, row in runs.items() if row["outcome"] == "killed"}
+    assert {job for _, job in killed} >= set(STEPS)
+    assert killed.isdisjoint({(told.run_id, job) for job in (*STEPS, "chain")})
+    written: dict[tuple[str, str], dict[str, int]] = defaultdict(dict)
+    for table in MADE:
+        for version, said in enumerate(carried(lakes[1], table)):
+            written[said["dovetail.run"], said["dovetail.job"]][table] = version
+    for run, row in runs.items():
+        assert {name: at for name, at in row["writes"].items() if name in MADE} == written.pop(run, {}), run
+    assert not written
+    dedup = next(row for row in runs.values() if (row["job"], row["outcome"]) == ("dedup_events", "killed"))
+    assert set(dedup["reads"]) == {"silver/cleansed"} and dedup["arguments"] == dedup["counts"] == "{}"
+
+
+def test_a_rollback_to_a_killed_run_is_refused_though_no_run_came_after_it(spark, tmp_path, monkeypatch):
+    lake = Lake(spark, str(tmp_path / "lake"))
+    lake.append("bronze/events", frame(spark, [sale(1)]))
+    args = cleanse.Args(lake=lake.root, cut=START_MS + DAY_MS)
+    committed = Lake._committed
+
+    def killed_at_quarantine(self, table, write):
+        if table == "quarantine/events":
+            raise Killed
+        return committed(self, table, write)
+
+    killed = new_run_id()
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(Lake, "_committed", killed_at_quarantine)
+        execute(spark, cleanse.main, args, killed)
+    with pytest.raises(ConfigError, match="cleanse of that run ended with killed: choose one that ended well"):
+        execute(spark, rollback.main, rollback.Args(lake=lake.root, run=killed, pointer=False))
+    # The quarantine was made, and nothing written yet.
+    row = lake.read("gold/runs").where("job = 'cleanse'").collect()[0]
+    assert (row["reads"], row["writes"]) == ({"bronze/events": 1}, {"silver/cleansed": 1, "quarantine/events": 0})
+
+
+def test_a_run_that_is_at_work_is_not_taken_for_a_killed_one(spark, tmp_path, capsys):
+    lake = Lake(spark, str(tmp_path / "lake"))
+    with alone(lake.root, "import_events"), recording("at-work", "import_events"):
+        lake.append("bronze/events", frame(spark, [sale(1)]))
+        assert record_killed(spark, lake.root, "rfm") == []
+    assert [run.writes for run in record_killed(spark, lake.root, "rfm")] == [{"bronze/events": 1}]
+    assert "run at-work of import_events was killed" in capsys.readouterr().err
+    assert record_killed(spark, lake.root, "rfm") == []
 
 
 def test_a_run_that_is_unknown_or_failed_is_refused(spark, tmp_path):

@@ -117,13 +117,16 @@ def test_every_commit_names_its_run_and_job_beside_what_the_table_has_seen(spark
         lake.upsert("silver/events", rows, mark={"silver/cleansed": 4})
         lake.append("silver/events", rows.limit(0), mark={"silver/cleansed": 5})
     with recording("r2", "other_job"):
-        lake.append("silver/events", frame(spark, [event(3)]))
+        lake.append("silver/events", lake.read("silver/events").limit(0).unionByName(frame(spark, [event(3)])))
         lake.replace("silver/events", rows, mark={"silver/cleansed": 6})
         lake.replace("silver/events", rows)
         lake.remove("silver/events", frame(spark, [event(1)]))
         lake.restore("silver/events", 2)
     lake.append("silver/events", frame(spark, [event(4)]))
-    one, two = ({"dovetail.run": run, "dovetail.job": job} for run, job in (("r1", "some_job"), ("r2", "other_job")))
+    one, two = (
+        {"dovetail.run": run, "dovetail.job": job, "dovetail.reads": reads}
+        for run, job, reads in (("r1", "some_job", {}), ("r2", "other_job", {"silver/events": 3}))
+    )
     seen = [{"dovetail.mark": {"silver/cleansed": version}} for version in range(7)]
     assert carried(lake, "silver/events") == [
         one,

@@ -19,6 +19,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from common.errors import ConfigError, QualityGateFailed
 from jobs.spark.args import ARGUMENTS, JobArgs, Names
+from jobs.spark.reviews import open_by_rule
 from jobs.spark.run import run
 from jobs.spark.tables import Lake
 
@@ -155,7 +156,8 @@ def main(spark: SparkSession, args: Args) -> dict[str, Any]:
         lines = "; ".join(f"{one.table}: {', '.join(one.failures)}" for one in failed)
         where = f"; see {docs}/index.html" if docs is not None else ""
         raise QualityGateFailed(f"the gate stands closed, nothing was published: {lines}{where}")
-    return {"tables": len(found), "expectations": sum(one.expectations for one in found)}
+    told = {"tables": len(found), "expectations": sum(one.expectations for one in found)}
+    return told | {"quarantine_open": open_by_rule(lake)}
 
 
 if __name__ == "__main__":

@@ -2,11 +2,12 @@
 
 An event that meets every rule now goes to silver/cleansed under its own topic, partition and offset; one that breaks
 another rule than before is filed under that; the rest stays. Every row is in one of the two tables before and after:
-what was tried is what moved, what was filed anew and what stays.
+what was tried is what moved, what was filed anew and what stays. What a review has discarded is not tried.
 """
 
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 from pyspark import StorageLevel
 from pyspark.sql import DataFrame, SparkSession
@@ -16,7 +17,8 @@ from common.errors import ConfigError
 from common.rules import RULES
 from jobs.cleanse import good, judged, quarantined
 from jobs.spark.args import ARGUMENTS, LakeArgs, Names
-from jobs.spark.run import alone, run
+from jobs.spark.reviews import OPEN, REPLAYED, review, reviewed
+from jobs.spark.run import alone, run, this_run
 from jobs.spark.tables import Lake
 
 
@@ -30,10 +32,16 @@ class Args(LakeArgs):
     topic: str = ""
     """Only records of this topic, such as events or import:shop; empty for all."""
 
+    by: Annotated[str, Field(max_length=80)] = ""
+    """Who wants it, for the book of reviews; may be left empty."""
+
+    why: Annotated[str, Field(max_length=600)] = ""
+    """What was mended, for those who come later. No personal data: it is kept. May be left empty."""
+
 
 def chosen(quarantine: DataFrame, args: Args) -> DataFrame:
     """The quarantined events that are tried."""
-    rows = quarantine
+    rows = quarantine.where(f.col("state") == OPEN).drop("state")
     if args.topic:
         rows = rows.where(f.col("topic") == args.topic)
     if args.rules:
@@ -56,14 +64,15 @@ def main(spark: SparkSession, args: Args) -> dict[str, Any]:
             raise ConfigError(
                 f"--rules: {', '.join(unknown)} is no rule; there are {', '.join(sorted(filed))} to replay"
             )
-        tried = again(chosen(lake.read("quarantine/events"), args)).persist(StorageLevel.MEMORY_AND_DISK)
+        tried = again(chosen(reviewed(lake), args)).persist(StorageLevel.MEMORY_AND_DISK)
         try:
-            passed, other = good(tried).drop("was"), quarantined(tried).where("rule != was").drop("was")
+            passed, other = good(tried), quarantined(tried).where("rule != was").drop("was")
             counts = {"tried": tried.count(), "passed": passed.count(), "filed_anew": other.count()}
             moved = 0
             if counts["passed"]:
                 # First in, then out: a run that fails between the two leaves a copy, and the next run removes it.
                 moved = lake.insert_new("silver/cleansed", passed).inserted
+                review(lake, passed.withColumnRenamed("was", "rule"), REPLAYED, this_run(), args.by, args.why)
                 lake.remove("quarantine/events", passed)
             if counts["filed_anew"]:
                 lake.upsert("quarantine/events", other)

@@ -21,8 +21,8 @@ from jobs.spark.tables import TABLES, Lake
 from views.connect import connected
 from views.versions import BatchVersions
 
-STAY = ("bronze/", "gold/runs", "gold/parity")
-"""Tables that no rollback touches: what came in, and what is known about runs."""
+STAY = ("bronze/", "quarantine/reviews", "gold/runs", "gold/parity")
+"""Tables that no rollback touches: what came in, what people decided about it, and what is known about runs."""
 
 
 @dataclass(frozen=True, kw_only=True, config=ARGUMENTS)

@@ -106,6 +106,24 @@ QUARANTINED_EVENTS = BRONZE_EVENTS.with_fields(
     doc="Admitted events that broke a cleansing rule; they can be replayed after a fix.",
 )
 
+QUARANTINE_REVIEWS = Contract(
+    name="quarantine_reviews",
+    version=1,
+    key=("topic", "partition", "offset", "run_id"),
+    doc="What was decided about quarantined events; of several decisions on one the last holds, and none is deleted.",
+    fields=(
+        Field("topic", STRING, nullable=False),
+        Field("partition", INT, nullable=False),
+        Field("offset", LONG, nullable=False),
+        Field("rule", STRING, nullable=False, doc="The cleansing rule it was filed under"),
+        Field("state", STRING, nullable=False, doc="discarded, open (once more) or replayed"),
+        Field("reviewed_by", STRING, doc="Who decided; null where a replay names nobody"),
+        Field("why", STRING),
+        Field("reviewed_ms", EPOCH_MS, nullable=False, doc="Wall clock of the decision"),
+        Field("run_id", STRING, nullable=False, doc="The run that wrote it down"),
+    ),
+)
+
 REJECTIONS = Contract(
     name="rejections",
     version=1,

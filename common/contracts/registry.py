@@ -4,7 +4,14 @@ from common.contracts.catalogue import ITEM_VIEW, ITEMS
 from common.contracts.core import Contract
 from common.contracts.customers import CUSTOMERS, PERSON_LINKS, PERSONS, REVIEW_QUEUE, VERDICTS
 from common.contracts.embedding import USER_EMBEDDING
-from common.contracts.events import BRONZE_EVENTS, EVENTS, QUARANTINED_EVENTS, REJECTIONS, SILVER_EVENTS
+from common.contracts.events import (
+    BRONZE_EVENTS,
+    EVENTS,
+    QUARANTINE_REVIEWS,
+    QUARANTINED_EVENTS,
+    REJECTIONS,
+    SILVER_EVENTS,
+)
 from common.contracts.models import MODEL_METRICS, SIMILAR_ITEMS, TUNING_TRIALS
 from common.contracts.operations import PARITY, POINTER, RUNS
 from common.contracts.preparation import FILLS, PREPARED
@@ -33,6 +40,7 @@ ALL: dict[str, Contract] = {
         BRONZE_EVENTS,
         SILVER_EVENTS,
         QUARANTINED_EVENTS,
+        QUARANTINE_REVIEWS,
         REJECTIONS,
         ITEMS,
         ITEM_VIEW,

@@ -242,7 +242,7 @@ DECLARED: tuple[Declared, ...] = (
     Declared("gold/fills", holds={"method_is_named": "method != ''"}, may_be_empty=True),
     Declared("gold/prepared", holds={"row_has_features": "size(features) > 0"}, may_be_empty=True),
 )
-"""The tables behind a gate, in the order in which they are told: all but verdicts of people, trials and accounts."""
+"""The tables behind a gate, in the order in which they are told: all but what people judged, trials and accounts."""
 
 
 def conditions(declared: Declared) -> dict[str, str]:

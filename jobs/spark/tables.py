@@ -62,6 +62,7 @@ TABLES: dict[str, Table] = {
         Table("bronze/rejections", ALL["rejections"], "import_events"),
         Table("silver/cleansed", ALL["bronze_events"], "cleanse", change_feed=True),
         Table("quarantine/events", ALL["quarantined_events"], "cleanse"),
+        Table("quarantine/reviews", ALL["quarantine_reviews"], "review_quarantine"),
         Table("silver/events", ALL["silver_events"], "dedup_events", change_feed=True),
         Table("silver/items", ALL["items"], "catalogue"),
         Table("silver/customers", ALL["customers"], "import_customers"),

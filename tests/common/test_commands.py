@@ -26,6 +26,12 @@ GIVEN = {
         "job.arguments.mapping=customers.yaml",
         "job.arguments.dataset=shop",
     ],
+    "review_quarantine": [
+        "job.arguments.decision=discard",
+        "job.arguments.rules=country_is_known",
+        "job.arguments.by=anna",
+        "job.arguments.why=A test shop.",
+    ],
 }
 
 

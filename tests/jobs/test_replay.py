@@ -9,7 +9,8 @@ import pytest
 
 from common.contracts.events import REJECTIONS
 from common.errors import ConfigError
-from jobs import cleanse, replay, replay_quarantine
+from jobs import check, cleanse, replay, replay_quarantine, review_quarantine, rollback
+from jobs.spark.run import execute
 from jobs.spark.schema import struct_type
 from jobs.spark.tables import Lake
 from tests.jobs.dying import run_killed
@@ -68,3 +69,56 @@ def test_quarantined_events_are_judged_again_and_every_row_is_accounted_for(spar
     assert cleanse.main(spark, cleansing)["rows_in"] == 0
     with pytest.raises(ConfigError, match="no_such is no rule"):
         replay_quarantine.main(spark, replay_quarantine.Args(lake=lake.root, rules=("no_such",)))
+
+
+def test_a_steward_discards_and_reopens_and_each_decision_is_kept(spark, tmp_path, monkeypatch):
+    lake = Lake(spark, str(tmp_path / "lake"))
+    cleansing = cleanse.Args(lake=lake.root, cut=START_MS + DAY_MS)
+    abroad: dict[str, Any] = {"country": "Atlantis"}
+    rows = [event(0), event(1, **abroad), event(2, topic="import:shop", **abroad), event(3, event_type="purchase")]
+    lake.append("bronze/events", frame(spark, rows))
+    cleanse.main(spark, cleansing)
+
+    def decide(decision: str, **more: Any):
+        chosen = {"rules": ("country_is_known",), "by": "anna", "why": "A test shop."} | more
+        args = review_quarantine.Args(lake=lake.root, decision=decision, **chosen)  # type: ignore[arg-type]
+        return execute(spark, review_quarantine.main, args)
+
+    discarded = decide("discard", topic="events")
+    assert json.loads(discarded.counts) == {"decided": 1, "open": {"country_is_known": 1, "sale_has_order": 1}}
+    book = lake.read("quarantine/reviews").collect()
+    assert [(r["offset"], r["rule"], r["state"], r["reviewed_by"], r["why"], r["run_id"]) for r in book] == [
+        (1, "country_is_known", "discarded", "anna", "A test shop.", discarded.run_id)
+    ]
+    assert json.loads(decide("discard", topic="events").counts)["decided"] == 0, "it is discarded already"
+    assert json.loads(decide("discard", day="2026-02-28").counts)["decided"] == 0, "a day without such events"
+
+    # What comes later is open, though the same rule turned it away; the gate tells it by rule.
+    lake.append("bronze/events", frame(spark, [event(4, **abroad)]))
+    cleanse.main(spark, cleansing)
+    told = check.main(spark, check.Args(lake=lake.root, cut=cleansing.cut, tables=("quarantine/events",), docs="none"))
+    assert told["quarantine_open"] == {"country_is_known": 2, "sale_has_order": 1}
+
+    # A replay leaves alone what is discarded, and says by whom the rest was taken back.
+    mended = tuple(rule for rule in cleanse.RULES if rule.name != "country_is_known")
+    monkeypatch.setattr(cleanse, "RULES", mended)
+    replaying = replay_quarantine.Args(lake=lake.root, by="ben", why="Atlantis is a country now.")
+    deaths, again = run_killed(monkeypatch, spark, replay_quarantine.main, replaying)
+    assert deaths == 3 and (again["tried"], again["passed"], again["stays"]) == (3, 2, 1)
+    assert {row["offset"] for row in lake.read("quarantine/events").collect()} == {1, 3}
+    book = lake.read("quarantine/reviews").where("state = 'replayed'").collect()
+    assert {(r["offset"], r["rule"], r["reviewed_by"]) for r in book} == {
+        (2, "country_is_known", "ben"),
+        (4, "country_is_known", "ben"),
+    }
+    assert json.loads(decide("reopen").counts) == {"decided": 1, "open": {"country_is_known": 1, "sale_has_order": 1}}
+    assert replay_quarantine.main(spark, replay_quarantine.Args(lake=lake.root))["passed"] == 1
+    assert rollback.versions_after(lake.read("gold/runs").collect()).keys() == {"quarantine/events"}
+    last = lake.read("quarantine/reviews").where("offset = 1").orderBy("reviewed_ms").collect()
+    assert [(r["state"], r["reviewed_by"]) for r in last] == [
+        ("discarded", "anna"),
+        ("open", "anna"),
+        ("replayed", None),
+    ]
+    with pytest.raises(ConfigError, match="nothing in quarantine broke no_such; there are sale_has_order"):
+        decide("discard", rules=("no_such",))

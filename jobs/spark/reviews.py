@@ -1,0 +1,44 @@
+"""The book of reviews: what was decided about each quarantined event, by whom, when and why; nothing in it changes.
+
+An event in quarantine is open unless the last decision about it is to discard it: then it stays there and is left
+alone. One that was replayed has left it; where a rollback puts it back, it is open once more.
+"""
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as f
+
+from jobs.spark.tables import TABLES, Lake, wall_clock_ms
+
+OPEN, DISCARDED, REPLAYED = "open", "discarded", "replayed"
+
+KEY = TABLES["quarantine/events"].contract.key
+
+
+def reviewed(lake: Lake) -> DataFrame:
+    """The quarantined events with ``state``: open or discarded."""
+    last = f.max_by("state", f.struct("reviewed_ms", "run_id")).alias("state")
+    states = lake.read_or_empty("quarantine/reviews").groupBy(*KEY).agg(last).where(f.col("state") == DISCARDED)
+    events = lake.read("quarantine/events").join(states, [*KEY], how="left")
+    return events.withColumn("state", f.coalesce("state", f.lit(OPEN)))
+
+
+def review(lake: Lake, events: DataFrame, state: str, run_id: str, by: str, why: str) -> int:
+    """Write down that a run brings these quarantined events into a state; how many they are."""
+    decided = events.select(
+        *KEY,
+        "rule",
+        f.lit(state).alias("state"),
+        f.lit(by or None).cast("string").alias("reviewed_by"),
+        f.lit(why or None).cast("string").alias("why"),
+        f.lit(wall_clock_ms()).alias("reviewed_ms"),
+        f.lit(run_id).alias("run_id"),
+    )
+    return lake.append("quarantine/reviews", decided).inserted
+
+
+def open_by_rule(lake: Lake) -> dict[str, int]:
+    """How many quarantined events wait for a decision, by the rule that they broke."""
+    if not lake.exists("quarantine/events"):
+        return {}
+    rows = reviewed(lake).where(f.col("state") == OPEN).groupBy("rule").count().collect()
+    return {row["rule"]: row["count"] for row in sorted(rows, key=lambda row: str(row["rule"]))}

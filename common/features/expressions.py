@@ -6,6 +6,7 @@ and a condition that is null counts as false.
 """
 
 import math
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -13,6 +14,7 @@ from typing import Any
 
 from common.contracts.core import BOOLEAN, DOUBLE, LONG, STRING, Kind, decimal
 from common.contracts.events import EVENT_WEIGHTS, EVENTS, MONEY
+from common.features.patterns import check_pattern
 
 Literal = str | int | float | bool | Decimal
 
@@ -120,6 +122,10 @@ class Expr:
     def is_among(self, values: Collection[str]) -> "Member":
         """As :meth:`is_in`, for a long list of texts of one length: one look-up and not a comparison each."""
         return Member(self, frozenset(values))
+
+    def matches(self, pattern: str) -> "Matches":
+        """True where the whole text matches the regular expression, of the syntax of common.features.patterns."""
+        return Matches(self, pattern)
 
     def __bool__(self) -> bool:
         raise TypeError("an expression has no truth value here; combine conditions with & | ~, not with and/or/not")
@@ -368,6 +374,38 @@ class Member(Expr):
 
     def sql(self) -> str:
         return f"({self.of.sql()} IN ({', '.join(_quote(value) for value in sorted(self.values))}))"
+
+    def columns(self) -> frozenset[str]:
+        return self.of.columns()
+
+
+@dataclass(frozen=True, eq=False)
+class Matches(Expr):
+    """Whether a whole text matches a regular expression; null where it is null.
+
+    Raises TypeError where it is no text, ValueError for a pattern that the engines do not read alike.
+    """
+
+    of: Expr
+    pattern: str
+
+    def __post_init__(self) -> None:
+        if self.of.kind != STRING:
+            raise TypeError(f"a {self.of.kind} has no text that a pattern could match")
+        check_pattern(self.pattern)
+
+    @property
+    def kind(self) -> Kind:
+        return BOOLEAN
+
+    def evaluate(self, row: Mapping[str, Any]) -> bool | None:
+        value = self.of.evaluate(row)
+        return None if value is None else re.fullmatch(self.pattern, value, re.DOTALL) is not None
+
+    def sql(self) -> str:
+        # Both look for a match anywhere. A dollar would stand before a last line break, too, and an end of text is
+        # written with a backslash: no character at all must follow.
+        return f"REGEXP({self.of.sql()}, {_quote(f'(?s)^(?:{self.pattern})(?!.)')})"
 
     def columns(self) -> frozenset[str]:
         return self.of.columns()

@@ -30,11 +30,33 @@ ROWS = 250
 ROWS_OF = EVENTS.with_fields("rows", Field(PREVIOUS_ITEM, STRING))
 """Events with what groups may read besides."""
 EXPRESSIONS = 90
+PATTERNS = 30
+TIMES = ("", "", "", "?", "*", "+", "{2}", "{1,}", "{0,3}")
 START = 20_000 * DAY_MS
 
 # Texts that engines quote, fold and order differently where they may: quotes, case, accents, the empty text, and
 # characters beyond UTF-16's first plane: U+1F600 sorts after U+FFFD by code point (Python, Spark), before it in Flink.
-TEXTS = ["", "a", "A", "ab", "b", "it's", "é", "z", "\ufffd", "\U0001f600", "tech.phones", "unknown", "'", "%", "0"]
+# A line break at the end is where a dollar would still match.
+TEXTS = [
+    "a\n",
+    "a\nb",
+    "",
+    "a",
+    "A",
+    "ab",
+    "b",
+    "it's",
+    "é",
+    "z",
+    "\ufffd",
+    "\U0001f600",
+    "tech.phones",
+    "unknown",
+    "'",
+    "%",
+    "0",
+]
+LITERALS = [text for text in TEXTS if "\n" not in text]
 
 
 def make_rows(rng: random.Random) -> list[dict[str, Any]]:
@@ -83,7 +105,14 @@ class Maker:
 
     def _string(self, depth: int) -> Expr:
         return self.rng.choice(
-            [event.type, event.item_id, event.category, event.query, event.order_id, Constant(self.rng.choice(TEXTS))]
+            [
+                event.type,
+                event.item_id,
+                event.category,
+                event.query,
+                event.order_id,
+                Constant(self.rng.choice(LITERALS)),
+            ]
         )
 
     def _long(self, depth: int) -> Expr:
@@ -133,6 +162,17 @@ class Maker:
             case _:
                 return other - left
 
+    def pattern(self, depth: int) -> str:
+        """A pattern of the syntax that the engines share, some of them close to the texts."""
+        one = [*"abzAit0%' ~", ".", "[a-c]", "[^a]", "[!-~]", "[A-Z_.-]", "[^ -~]", "tech.phones", "it's"]
+        if depth <= 0 or self.rng.random() < 0.3:
+            parts = self.rng.choices(one, k=self.rng.randint(1, 3))
+            return "".join(p + (self.rng.choice(TIMES) if len(p) == 1 or p[0] == "[" else "") for p in parts)
+        left, right = self.pattern(depth - 1), self.pattern(depth - 1)
+        return self.rng.choice(
+            [left + right, f"{left}|{right}", f"({left}|{right})?{right}", f"({left}){{0,2}}", f"({left}){{1}}"]
+        )
+
     def _boolean(self, depth: int) -> Expr:
         if depth > 0 and self.rng.random() < 0.5:
             left, right = self._boolean(depth - 1), self._boolean(depth - 1)
@@ -144,7 +184,8 @@ class Maker:
         )
         left, right = (self.make(kind, depth - 1) for kind in kinds)
         if left.kind == STRING:  # texts have no order: see test_texts_have_no_order
-            return self.rng.choice([left == right, left != right, left.is_null()])
+            pattern = left.matches(self.pattern(2))
+            return self.rng.choice([left == right, left != right, left.is_null(), pattern, pattern])
         return self.rng.choice(
             [left == right, left != right, left < right, left <= right, left > right, left >= right, left.is_null()]
         )
@@ -153,12 +194,14 @@ class Maker:
 def make_expressions(rng: random.Random) -> dict[str, Expr]:
     """The expressions that the row rules and the groups declare, then random ones of every kind."""
     found: list[Expr] = [event.type.is_in("view", "it's", "é"), event.query.is_in("'", "\U0001f600")]
+    found += [event.query.matches(p) for p in (".", "a|b", "[^a]+", "(a|it's)b?", "[!-~]{1,2}", ".{0,3}a.*", "[^ -~]")]
     found += [rule.holds for rule in ROW_RULES]
     for group in GROUPS.values():
         found.append(group.where)
         for aggregate in group.aggregates.values():
             found += [aggregate.of, aggregate.where]
     maker = Maker(rng)
+    found += [event.query.matches(maker.pattern(2)) for _ in range(PATTERNS)]
     kinds = [BOOLEAN, BOOLEAN, LONG, MONEY, DOUBLE, STRING]
     found += [maker.make(kinds[i % len(kinds)], rng.randint(0, 3)) for i in range(EXPRESSIONS)]
     return {f"x{i}": expression for i, expression in enumerate(found)}

@@ -27,15 +27,15 @@ LARGEST_PRICE = 1_000_000
 BEST_RATING = 10
 """The end of the longest rating scale in use."""
 
-ORDER_NUMBER = "[!-~]{1,128}"
-"""Letters, digits and signs of ASCII without a blank: a text with one is a name or an address from another column."""
+ORDER_ID = "[!-~]([ -~]{0,126}[!-~])?"
+"""Printable ASCII without a blank at either end, which would make two orders of one; longer is another column's text."""
 
 RULES: tuple[Rule, ...] = (
     Rule("event_type_is_declared", event.type.is_in(*sorted(EVENT_TYPES))),
     Rule("visitor_is_named", event.visitor_id != ""),
     Rule("sale_has_item", ~_SALE | ~event.item_id.is_null()),
     Rule("sale_has_order", ~_SALE | ~event.order_id.is_null()),
-    Rule("order_is_a_number", event.order_id.is_null() | event.order_id.matches(ORDER_NUMBER)),
+    Rule("order_id_is_printable", event.order_id.is_null() | event.order_id.matches(ORDER_ID)),
     Rule("sale_price_is_positive", ~_SALE | (~event.price.is_null() & (event.price * 1 > 0))),
     Rule("sale_quantity_is_positive", ~_SALE | (~event.quantity.is_null() & (event.quantity > 0))),
     Rule("price_is_not_negative", event.price.is_null() | (event.price * 1 >= 0)),

@@ -24,7 +24,7 @@ BROKEN: dict[str, dict[str, object]] = {
     "visitor_is_named": {"visitor_id": ""},
     "sale_has_item": {"item_id": None},
     "sale_has_order": {"order_id": None},
-    "order_is_a_number": {"order_id": "Ada Lovelace"},
+    "order_id_is_printable": {"order_id": "536365 "},
     "sale_price_is_positive": {"price": Decimal(0)},
     "sale_quantity_is_positive": {"quantity": 0},
     "price_is_not_negative": {"event_type": "view", "price": Decimal("-0.01")},
@@ -48,14 +48,14 @@ def test_each_rule_has_a_row_that_breaks_it_alone(rule):
     assert all_hold().evaluate(row) is not True
 
 
-@pytest.mark.parametrize("order", ["536365", "C536379", "order-7", "k1_0f3a/2026-11-20#1"])
+@pytest.mark.parametrize("order", ["536365", "C536379", "order-7", "PO 4711", "k1_0f3a/2026-11-20#1"])
 def test_an_order_may_be_numbered_in_many_ways(order):
     assert first_broken(GOOD | {"order_id": order}) is None
 
 
-@pytest.mark.parametrize("order", ["", "12 High Street", "536365\n", "Größe", "x" * 129])
-def test_an_order_is_not_a_text(order):
-    assert first_broken(GOOD | {"order_id": order}) == "order_is_a_number"
+@pytest.mark.parametrize("order", ["", " 536365", "536365\n", "53\t6365", "Größe", "x" * 129])
+def test_an_order_is_not_any_text(order):
+    assert first_broken(GOOD | {"order_id": order}) == "order_id_is_printable"
 
 
 def test_a_view_needs_no_price():

@@ -28,7 +28,7 @@ BEST_RATING = 10
 """The end of the longest rating scale in use."""
 
 ORDER_ID = "[!-~]([ -~]{0,126}[!-~])?"
-"""Printable ASCII without a blank at either end, which would make two orders of one; longer is another column's text."""
+"""Printable ASCII without a blank at either end, which would make two orders of one; longer is another column's."""
 
 RULES: tuple[Rule, ...] = (
     Rule("event_type_is_declared", event.type.is_in(*sorted(EVENT_TYPES))),

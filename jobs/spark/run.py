@@ -7,13 +7,14 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import urlparse
 
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as f
 from pyspark.sql.types import Row
 
 from common.contracts.registry import ALL
@@ -138,33 +139,54 @@ def record_killed(spark: SparkSession, root: str, job: str) -> list[Run]:
 
     Commits name a run and its job. A run holds its job's lock, a chain those of its steps, until its row is written: so
     where the lock can be had and there is no row, none will come. Without locks (see :func:`alone`) a killed run is not
-    known from one at work, and nothing is written.
+    known from one at work, and nothing is written. Where another run writes gold/runs at the same moment, the rows are
+    left to the next run.
     """
     if _locks(root) is None:
         return []
-    lake, found = Lake(spark, root), []
-    runs = lake.read_or_empty("gold/runs").select("run_id", "job").collect()
-    for (run_id, its_job), commits in unrecorded(lake, {(row["run_id"], row["job"]) for row in runs}).items():
-        with ExitStack() as lock:
-            try:
-                if its_job != job:
-                    lock.enter_context(alone(root, its_job))
-            except ConcurrentRun:
-                continue
-            killed = as_killed(run_id, its_job, commits)
-            # By a merge: the run may have come to its end, and to its row, a moment ago.
-            if lake.insert_new("gold/runs", _rows(spark, [killed])).inserted:
-                found.append(killed)
-                print(f"run {run_id} of {its_job} was killed: gold/runs tells so now", file=sys.stderr, flush=True)
-    return found
+    lake = Lake(spark, root)
+    rows = lake.read_or_empty("gold/runs").select("run_id", "job", "started_ms").collect()
+    oldest_ms = min((row["started_ms"] for row in rows), default=0)
+    found = unrecorded(lake, {(row["run_id"], row["job"]) for row in rows}, oldest_ms)
+    free = {its_job for its_job in {name for _, name in found} if its_job == job or is_free(root, its_job)}
+    killed = {run: as_killed(*run, commits) for run, commits in found.items() if run[1] in free}
+    if not killed:
+        return []
+    # A run may have come to its end, and to its row, between the first look at gold/runs and that at its lock.
+    named = f.col("run_id").isin(sorted({run_id for run_id, _ in killed}))
+    for row in lake.read_or_empty("gold/runs").where(named).select("run_id", "job").collect():
+        killed.pop((row["run_id"], row["job"]), None)
+    told = ", ".join(f"{run_id} of {its_job}" for run_id, its_job in killed)
+    try:
+        if killed:
+            lake.insert_new("gold/runs", _rows(spark, list(killed.values())))
+            print(f"gold/runs has rows now of {len(killed)} killed: {told}", file=sys.stderr, flush=True)
+    except ConcurrentRun as error:
+        print(f"the next run adds to gold/runs {len(killed)} killed: {told} ({error})", file=sys.stderr, flush=True)
+        return []
+    return list(killed.values())
 
 
-def unrecorded(lake: Lake, recorded: Collection[tuple[str, str]]) -> dict[tuple[str, str], list[Commit]]:
-    """By run and job the newest commits of those that have no row; what lies behind a commit with a row is not read."""
+def is_free(lake: str, name: str) -> bool:
+    """Whether no run of ``name`` holds the lake just now."""
+    try:
+        with alone(lake, name):
+            return True
+    except ConcurrentRun:
+        return False
+
+
+def unrecorded(
+    lake: Lake, recorded: Collection[tuple[str, str]], oldest_ms: int
+) -> dict[tuple[str, str], list[Commit]]:
+    """By run and job the newest commits of those that have no row.
+
+    What lies behind a commit with a row is not read, nor what is older than ``oldest_ms``, with which gold/runs begins.
+    """
     found: dict[tuple[str, str], list[Commit]] = {}
     for table in TABLES:
         for commit in lake.commits(table):
-            if (commit.run_id, commit.job) in recorded:
+            if (commit.run_id, commit.job) in recorded or commit.at_ms < oldest_ms:
                 break
             found.setdefault((commit.run_id, commit.job), []).append(commit)
     return found

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from common.errors import ConfigError, IncompleteInput
+from common.errors import ConcurrentRun, ConfigError, IncompleteInput
 from jobs import chain, cleanse, rollback
 from jobs.spark.run import Run, alone, execute, new_run_id, record_killed
 from jobs.spark.tables import Lake, recording
@@ -121,12 +121,53 @@ def test_a_rollback_to_a_killed_run_is_refused_though_no_run_came_after_it(spark
 
 def test_a_run_that_is_at_work_is_not_taken_for_a_killed_one(spark, tmp_path, capsys):
     lake = Lake(spark, str(tmp_path / "lake"))
+    with recording("dead", "cleanse"):
+        lake.append("silver/cleansed", frame(spark, [sale(1)]))
     with alone(lake.root, "import_events"), recording("at-work", "import_events"):
         lake.append("bronze/events", frame(spark, [sale(1)]))
-        assert record_killed(spark, lake.root, "rfm") == []
-    assert [run.writes for run in record_killed(spark, lake.root, "rfm")] == [{"bronze/events": 1}]
-    assert "run at-work of import_events was killed" in capsys.readouterr().err
+        assert [run.run_id for run in record_killed(spark, lake.root, "rfm")] == ["dead"]
+    lake.replace("gold/runs", lake.read("gold/runs").limit(0))
+    version = lake.version("gold/runs") or 0
+    killed = record_killed(spark, lake.root, "rfm")
+    assert sorted((run.run_id, *run.writes.items()) for run in killed) == [
+        ("at-work", ("bronze/events", 1)),
+        ("dead", ("silver/cleansed", 1)),
+    ]
+    assert lake.version("gold/runs") == version + 1, "one commit for all"
+    assert "of 2 killed: at-work of import_events, dead of cleanse" in capsys.readouterr().err
     assert record_killed(spark, lake.root, "rfm") == []
+
+
+def idle(spark: Any, lake: Lake) -> Run:
+    return execute(spark, lambda *_: {}, cleanse.Args(lake=lake.root, cut=START_MS))
+
+
+def test_commits_from_before_the_first_row_are_no_killed_runs(spark, tmp_path, monkeypatch):
+    lake = Lake(spark, str(tmp_path / "lake"))
+    with recording("long ago", "import_events"):
+        lake.append("bronze/events", frame(spark, [sale(1)]))
+    with monkeypatch.context() as patch:
+        patch.setattr("jobs.spark.run.record_killed", lambda *_: [])
+        idle(spark, lake)
+    assert record_killed(spark, lake.root, "rfm") == []
+
+
+def test_a_conflict_about_killed_runs_is_left_to_the_next_run(spark, tmp_path, monkeypatch, capsys):
+    lake = Lake(spark, str(tmp_path / "lake"))
+    idle(spark, lake)
+    with recording("dead", "import_events"):
+        lake.append("bronze/events", frame(spark, [sale(1)]))
+
+    def conflict(*_: Any, **__: Any) -> None:
+        raise ConcurrentRun("another run wrote gold/runs at the same moment: start this one again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Lake, "insert_new", conflict)
+        assert idle(spark, lake).outcome == "ok"
+    assert "the next run adds to gold/runs 1 killed: dead of import_events" in capsys.readouterr().err
+    idle(spark, lake)
+    outcomes = [row["outcome"] for row in lake.read("gold/runs").collect()]
+    assert sorted(outcomes) == ["killed", "ok", "ok", "ok"]
 
 
 def test_a_run_that_is_unknown_or_failed_is_refused(spark, tmp_path):
@@ -138,6 +179,6 @@ def test_a_run_that_is_unknown_or_failed_is_refused(spark, tmp_path):
         rollback.main(spark, rollback.Args(lake=lake.root, run=failed))
     with pytest.raises(ConfigError, match=f"--run: name a run; the last are {failed}"):
         rollback.main(spark, rollback.Args(lake=lake.root))
-    nothing = execute(spark, lambda *_: {}, cleanse.Args(lake=lake.root, cut=START_MS)).run_id
+    nothing = idle(spark, lake).run_id
     with pytest.raises(ConfigError, match="read and wrote no table that could go back"):
         rollback.main(spark, rollback.Args(lake=lake.root, run=nothing))

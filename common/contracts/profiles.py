@@ -44,7 +44,7 @@ ORDERS = Contract(
 
 VISITOR_FEATURES = Contract(
     name="visitor_features",
-    version=1,
+    version=2,
     key=("visitor_id",),
     doc="What a visitor did in the thirty days before the cut, of visitors with an event in them.",
     fields=(

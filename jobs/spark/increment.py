@@ -3,7 +3,8 @@
 A gold table's commit carries a mark: the version of silver/events it has seen, and its cut. The next run for the same
 or a later cut asks the change feed what changed in silver since, adds the rows that only waited for their cut, and
 recomputes the partitions these touch, in one commit that carries the new mark. So a killed run leaves the table as it
-was, and every table equals a recompute. Without a mark, or for an earlier cut, everything is recomputed.
+was, and every table equals a recompute. Without a mark, for an earlier cut, or where the contract has other columns
+than the table, everything is recomputed.
 """
 
 from collections.abc import Iterable
@@ -35,9 +36,11 @@ class Seen:
 
 
 def seen(lake: Lake, table: str) -> Seen | None:
-    """What the table was made from; None where its commits do not say."""
+    """What the table was made from; None where its commits do not say, or its columns are not the contract's."""
     marks = lake.marks(table)
-    return Seen(marks[SOURCE], marks[CUT]) if SOURCE in marks and CUT in marks else None
+    if SOURCE not in marks or CUT not in marks or not lake.as_declared(table):
+        return None
+    return Seen(marks[SOURCE], marks[CUT])
 
 
 def wanted(lake: Lake, cut_ms: int) -> Seen:

@@ -25,7 +25,7 @@ from common.contracts.core import Contract
 from common.contracts.registry import ALL
 from common.errors import ConcurrentRun, IncompleteInput
 from common.features.groups import GROUPS
-from jobs.spark.schema import conform, struct_type
+from jobs.spark.schema import conform, same_type, struct_type
 
 STATISTICS_KINDS = ("int", "long", "double", "decimal", "date", "epoch_ms")
 RUN, JOB, READS, MARK = "dovetail.run", "dovetail.job", "dovetail.reads", "dovetail.mark"
@@ -162,6 +162,17 @@ def _metadata(mark: Mapping[str, int] | None) -> str:
     return json.dumps(said if mark is None else {**said, MARK: dict(mark)})
 
 
+def _properties(table: Table) -> dict[str, str]:
+    """The table's properties in Delta."""
+    contract = table.contract
+    statistics = [x.name for x in contract.fields if x.kind.name in STATISTICS_KINDS]
+    return {
+        "delta.dataSkippingStatsColumns": ",".join(name for name in statistics if name not in contract.partition_by),
+        "dovetail.contract": f"{contract.name} v{contract.version}",
+        **({"delta.enableChangeDataFeed": "true"} if table.change_feed else {}),
+    }
+
+
 class Lake:
     """The lake under one root folder, through one session."""
 
@@ -205,6 +216,12 @@ class Lake:
         if self.exists(table):
             return self.read(table)
         return self.spark.createDataFrame([], struct_type(TABLES[table].contract))
+
+    def as_declared(self, table: str) -> bool:
+        """Whether the table as stored has the contract's columns, each of its type, and no others."""
+        declared = struct_type(TABLES[table].contract)
+        stored = {x.name: x.dataType for x in DeltaTable.forPath(self.spark, self.path(table)).toDF().schema.fields}
+        return stored.keys() == set(declared.names) and all(same_type(stored[x.name], x.dataType) for x in declared)
 
     def changes(self, table: str, since: int | None) -> tuple[DataFrame, int]:
         """Rows inserted or updated after version ``since`` (all rows where None), and the version they go up to."""
@@ -284,8 +301,13 @@ class Lake:
     def replace(
         self, table: str, frame: DataFrame, where: str | None = None, mark: Mapping[str, int] | None = None
     ) -> Written:
-        """Make the rows the whole table, or the whole of the partitions that meet ``where``, in one commit."""
+        """Make the rows the whole table, or the whole of the partitions that meet ``where``, in one commit.
+
+        A whole table whose stored columns are not the contract's any more gets these by the same commit.
+        """
         out = self._prepare(table, frame)
+        if where is None and not self.as_declared(table):
+            return self._redefine(table, out, mark)
         writer = out.write.format("delta").mode("overwrite").option("userMetadata", _metadata(mark))
         if where is not None:
             writer = writer.option("replaceWhere", where)
@@ -374,22 +396,26 @@ class Lake:
         return out
 
     def _create(self, table: str) -> None:
-        declared = TABLES[table]
-        statistics = [x.name for x in declared.contract.fields if x.kind.name in STATISTICS_KINDS]
-        statistics = [name for name in statistics if name not in declared.contract.partition_by]
-        builder = (
-            DeltaTable.createIfNotExists(self.spark)
-            .location(self.path(table))
-            .addColumns(struct_type(declared.contract))
-            .property("delta.dataSkippingStatsColumns", ",".join(statistics))
-            .property("dovetail.contract", f"{declared.contract.name} v{declared.contract.version}")
-        )
-        if declared.contract.partition_by:
-            builder = builder.partitionedBy(*declared.contract.partition_by)
-        if declared.change_feed:
-            builder = builder.property("delta.enableChangeDataFeed", "true")
+        contract = TABLES[table].contract
+        builder = DeltaTable.createIfNotExists(self.spark).location(self.path(table)).addColumns(struct_type(contract))
+        for name, value in _properties(TABLES[table]).items():
+            builder = builder.property(name, value)
+        if contract.partition_by:
+            builder = builder.partitionedBy(*contract.partition_by)
         with self._carrying(None):
             builder.execute()
+
+    def _redefine(self, table: str, out: DataFrame, mark: Mapping[str, int] | None) -> Written:
+        """Replace rows, columns and properties by one commit. Delta then takes every column for one that may be null:
+        what must not be is the gate's to see."""
+        writer = out.writeTo(f"delta.`{self.path(table)}`").using("delta")
+        for name, value in _properties(TABLES[table]).items():
+            writer = writer.tableProperty(name, value)
+        columns = TABLES[table].contract.partition_by
+        if columns:
+            writer = writer.partitionedBy(*map(f.col, columns))
+        with self._carrying(mark):
+            return self._committed(table, writer.replace)
 
     @contextmanager
     def _carrying(self, mark: Mapping[str, int] | None) -> Iterator[None]:

@@ -1,14 +1,17 @@
 """What a day changes is what a run recomputes, and each table equals a recompute from scratch, to the row."""
 
 import random
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from delta.tables import DeltaTable
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as f
 
+from common.contracts.core import LONG, STRING, Contract, Field
 from common.contracts.events import BRONZE_EVENTS, EVENT_TYPES
 from common.features.groups import GROUPS as ALL_GROUPS
 from common.features.windows import DAY_MS, HOUR_MS, MINUTE_MS
@@ -16,7 +19,7 @@ from jobs import cleanse, dedup_events, features, rfm, sessionize, visitor_featu
 from jobs.spark.before import events_before
 from jobs.spark.increment import Seen, reaches, seen, wanted
 from jobs.spark.schema import struct_type
-from jobs.spark.tables import Lake
+from jobs.spark.tables import TABLES, Lake
 
 pytestmark = [pytest.mark.spark, pytest.mark.timeout(900)]
 
@@ -231,6 +234,45 @@ def test_a_window_that_moves_computes_whom_it_leaves_and_whom_it_reaches(spark, 
     assert bring(first)[0]["changed"] == bring(first - HOUR_MS)[0]["visitors"] == len(was) - 1
     lake.append("silver/events", frame(spark, seen_at("comes much later", 120)))
     assert bring(START_MS + 121 * HOUR_MS)[1].keys() == {"comes much later"}
+
+
+def older(contract: Contract) -> Contract:
+    """The contract as it was when a column was still to come, another had another type, and one was there."""
+    fields = [x for x in contract.fields if x.name not in ("spend", "lines", "views", "r_score", "intent")]
+    number = next(x.name for x in fields if x.kind == LONG and x.name not in contract.key)
+    fields = [Field(x.name, STRING) if x.name == number else x for x in fields]
+    return replace(contract, version=contract.version - 1, fields=(*fields, Field("gone", LONG, nullable=False)))
+
+
+@pytest.mark.parametrize(("main", "args"), GOLD)
+def test_a_table_of_other_columns_than_the_contracts_is_made_anew_and_gone_on_with(
+    spark, tmp_path, monkeypatch, main, args
+):
+    one = {"activity": GROUPS["activity"]}
+    monkeypatch.setattr(features, "GROUPS", one)
+    lake, first, second = Lake(spark, str(tmp_path / "lake")), START_MS + DAY_MS, START_MS + 2 * DAY_MS
+    lake.append("silver/events", frame(spark, events(60, START_MS, second, seed=1)))
+    job = main.__module__.rpartition(".")[2]
+    made = [table for table in MADE if TABLES[table].made_by == job]
+    made = [f"gold/{group.table}" for group in one.values()] if main is features.main else made
+    for table in made:
+        now = TABLES[table]
+        with monkeypatch.context() as patch:
+            patch.setitem(TABLES, table, replace(now, contract=older(now.contract)))
+            nothing = spark.createDataFrame([], struct_type(older(now.contract)))
+            lake.append(table, nothing, mark=wanted(lake, first).mark)
+        assert not lake.as_declared(table) and seen(lake, table) is None
+    for cut in (first, second):
+        main(spark, args(lake=lake.root, cut=cut))
+        assert [seen(lake, table) for table in made] == [wanted(lake, cut)] * len(made)
+    for table in made:
+        detail = DeltaTable.forPath(spark, lake.path(table)).detail().collect()[0]
+        contract = TABLES[table].contract
+        assert detail["properties"]["dovetail.contract"] == f"{contract.name} v{contract.version}"
+        assert tuple(detail["partitionColumns"]) == contract.partition_by
+        assert lake.version(table) == 3, "made, marked, made anew, and gone on with"
+    expected = recomputed(lake, second)
+    assert {table: rows_of(lake.read(table)) for table in made} == {table: expected[table] for table in made}
 
 
 @pytest.mark.parametrize("seed", range(2))

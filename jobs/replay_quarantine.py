@@ -17,7 +17,7 @@ from common.errors import ConfigError
 from common.rules import RULES
 from jobs.cleanse import good, judged, quarantined
 from jobs.spark.args import ARGUMENTS, LakeArgs, Names
-from jobs.spark.reviews import OPEN, REPLAYED, review, reviewed
+from jobs.spark.reviews import OPEN, replayed, reviewed
 from jobs.spark.run import alone, run, this_run
 from jobs.spark.tables import Lake
 
@@ -72,7 +72,7 @@ def main(spark: SparkSession, args: Args) -> dict[str, Any]:
             if counts["passed"]:
                 # First in, then out: a run that fails between the two leaves a copy, and the next run removes it.
                 moved = lake.insert_new("silver/cleansed", passed).inserted
-                review(lake, passed.withColumnRenamed("was", "rule"), REPLAYED, this_run(), args.by, args.why)
+                replayed(lake, passed.withColumnRenamed("was", "rule"), this_run(), args.by, args.why)
                 lake.remove("quarantine/events", passed)
             if counts["filed_anew"]:
                 lake.upsert("quarantine/events", other)

@@ -2,7 +2,8 @@
 
 To discard events is to say that they were looked at and are not to be counted: they stay in quarantine, are no longer
 told as open, and no replay tries them. To reopen them takes that back. Events that come later are open, whatever rule
-they break.
+they break. What a killed replay left in quarantine, though it counts already, is taken out first: nobody decides about
+that any more.
 """
 
 from datetime import date
@@ -15,7 +16,7 @@ from pyspark.sql import functions as f
 
 from common.errors import ConfigError
 from jobs.spark.args import ARGUMENTS, LakeArgs, Names
-from jobs.spark.reviews import DISCARDED, OPEN, open_by_rule, review, reviewed
+from jobs.spark.reviews import DISCARDED, OPEN, finish_replay, open_by_rule, review, reviewed
 from jobs.spark.run import alone, run, this_run
 from jobs.spark.tables import Lake
 
@@ -62,11 +63,13 @@ def chosen(events: DataFrame, args: Args) -> DataFrame:
 def main(spark: SparkSession, args: Args) -> dict[str, Any]:
     """Write the decision down; how many events it is about, and how many are open then, by rule.
 
-    Raises ConfigError for a rule that no quarantined event broke.
+    ``finished`` is how many events a killed replay had moved but not taken out. Raises ConfigError for a rule that no
+    quarantined event broke, ConcurrentRun where ``cleanse`` or a replay is at work.
     """
     lake = Lake(spark, args.lake)
     # A replay moves the events that are decided about here.
-    with alone(args.lake, "replay_quarantine"):
+    with alone(args.lake, "replay_quarantine"), alone(args.lake, "cleanse"):
+        finished = finish_replay(lake, this_run())
         events = reviewed(lake)
         filed = {row["rule"] for row in events.select("rule").distinct().collect()}
         if unknown := sorted(set(args.rules) - filed):
@@ -75,7 +78,7 @@ def main(spark: SparkSession, args: Args) -> dict[str, Any]:
             )
         state = DISCARDED if args.decision == "discard" else OPEN
         decided = review(lake, chosen(events, args), state, this_run(), args.by, args.why)
-        return {"decided": decided, "open": open_by_rule(lake)}
+        return {"finished": finished, "decided": decided, "open": open_by_rule(lake)}
 
 
 if __name__ == "__main__":

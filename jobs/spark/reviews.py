@@ -4,9 +4,11 @@ An event in quarantine is open unless the last decision about it is to discard i
 alone. One that was replayed has left it; where a rollback puts it back, it is open once more.
 """
 
+from pyspark import StorageLevel
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as f
 
+from jobs.spark.increment import days_of, on_days
 from jobs.spark.tables import TABLES, Lake, wall_clock_ms
 
 OPEN, DISCARDED, REPLAYED = "open", "discarded", "replayed"
@@ -14,10 +16,15 @@ OPEN, DISCARDED, REPLAYED = "open", "discarded", "replayed"
 KEY = TABLES["quarantine/events"].contract.key
 
 
+def last_decided(lake: Lake, state: str) -> DataFrame:
+    """The key of each event that the last decision about it brought into the state, and ``state``."""
+    last = f.max_by("state", f.struct("reviewed_ms", "run_id")).alias("state")
+    return lake.read_or_empty("quarantine/reviews").groupBy(*KEY).agg(last).where(f.col("state") == state)
+
+
 def reviewed(lake: Lake) -> DataFrame:
     """The quarantined events with ``state``: open or discarded."""
-    last = f.max_by("state", f.struct("reviewed_ms", "run_id")).alias("state")
-    states = lake.read_or_empty("quarantine/reviews").groupBy(*KEY).agg(last).where(f.col("state") == DISCARDED)
+    states = last_decided(lake, DISCARDED)
     events = lake.read("quarantine/events").join(states, [*KEY], how="left")
     return events.withColumn("state", f.coalesce("state", f.lit(OPEN)))
 
@@ -34,6 +41,32 @@ def review(lake: Lake, events: DataFrame, state: str, run_id: str, by: str, why:
         f.lit(run_id).alias("run_id"),
     )
     return lake.append("quarantine/reviews", decided).inserted
+
+
+def replayed(lake: Lake, events: DataFrame, run_id: str, by: str, why: str) -> int:
+    """Write down that a run replays these events, but for those of which that was written last; how many they are."""
+    new = events.join(last_decided(lake, REPLAYED), [*KEY], how="left_anti")
+    return review(lake, new, REPLAYED, run_id, by, why)
+
+
+def finish_replay(lake: Lake, run_id: str) -> int:
+    """Take out of quarantine what a replay that was killed has brought to silver/cleansed already; how many events.
+
+    The caller keeps replays and ``cleanse`` off.
+    """
+    events = lake.read("quarantine/events")
+    if not lake.exists("silver/cleansed"):
+        return 0
+    cleansed = on_days(lake.read("silver/cleansed"), days_of(events)).select(*KEY)
+    twice = events.join(cleansed, [*KEY], how="left_semi").persist(StorageLevel.MEMORY_AND_DISK)
+    try:
+        found = twice.count()
+        if found:
+            replayed(lake, twice, run_id, "", "")
+            lake.remove("quarantine/events", twice)
+        return found
+    finally:
+        twice.unpersist()
 
 
 def open_by_rule(lake: Lake) -> dict[str, int]:

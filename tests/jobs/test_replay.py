@@ -13,7 +13,7 @@ from jobs import check, cleanse, replay, replay_quarantine, review_quarantine, r
 from jobs.spark.run import execute
 from jobs.spark.schema import struct_type
 from jobs.spark.tables import Lake
-from tests.jobs.dying import run_killed
+from tests.jobs.dying import Killed, run_killed
 from tests.jobs.test_tables import DAY_MS, START_MS, event, frame
 
 pytestmark = pytest.mark.spark
@@ -85,7 +85,8 @@ def test_a_steward_discards_and_reopens_and_each_decision_is_kept(spark, tmp_pat
         return execute(spark, review_quarantine.main, args)
 
     discarded = decide("discard", topic="events")
-    assert json.loads(discarded.counts) == {"decided": 1, "open": {"country_is_known": 1, "sale_has_order": 1}}
+    still_open = {"country_is_known": 1, "sale_has_order": 1}
+    assert json.loads(discarded.counts) == {"finished": 0, "decided": 1, "open": still_open}
     book = lake.read("quarantine/reviews").collect()
     assert [(r["offset"], r["rule"], r["state"], r["reviewed_by"], r["why"], r["run_id"]) for r in book] == [
         (1, "country_is_known", "discarded", "anna", "A test shop.", discarded.run_id)
@@ -107,13 +108,14 @@ def test_a_steward_discards_and_reopens_and_each_decision_is_kept(spark, tmp_pat
     assert deaths == 3 and (again["tried"], again["passed"], again["stays"]) == (3, 2, 1)
     assert {row["offset"] for row in lake.read("quarantine/events").collect()} == {1, 3}
     book = lake.read("quarantine/reviews").where("state = 'replayed'").collect()
-    assert {(r["offset"], r["rule"], r["reviewed_by"]) for r in book} == {
+    assert sorted((r["offset"], r["rule"], r["reviewed_by"]) for r in book) == [
         (2, "country_is_known", "ben"),
         (4, "country_is_known", "ben"),
-    }
-    assert json.loads(decide("reopen").counts) == {"decided": 1, "open": {"country_is_known": 1, "sale_has_order": 1}}
+    ]
+    assert json.loads(decide("reopen").counts) == {"finished": 0, "decided": 1, "open": still_open}
     assert replay_quarantine.main(spark, replay_quarantine.Args(lake=lake.root))["passed"] == 1
-    assert rollback.versions_after(lake.read("gold/runs").collect()).keys() == {"quarantine/events"}
+    gone_back = rollback.versions_after(lake.read("gold/runs").collect())
+    assert gone_back.keys() == {"quarantine/events", "silver/cleansed"}
     last = lake.read("quarantine/reviews").where("offset = 1").orderBy("reviewed_ms").collect()
     assert [(r["state"], r["reviewed_by"]) for r in last] == [
         ("discarded", "anna"),
@@ -122,3 +124,33 @@ def test_a_steward_discards_and_reopens_and_each_decision_is_kept(spark, tmp_pat
     ]
     with pytest.raises(ConfigError, match="nothing in quarantine broke no_such; there are sale_has_order"):
         decide("discard", rules=("no_such",))
+
+
+def test_a_steward_decides_nothing_about_what_a_killed_replay_has_moved(spark, tmp_path, monkeypatch):
+    lake = Lake(spark, str(tmp_path / "lake"))
+    abroad: dict[str, Any] = {"country": "Atlantis"}
+    lake.append("bronze/events", frame(spark, [event(0), event(1, **abroad), event(2, **abroad)]))
+    cleanse.main(spark, cleanse.Args(lake=lake.root, cut=START_MS + DAY_MS))
+    committed = Lake._committed
+
+    def or_die(self: Lake, table: str, write: Any) -> Any:
+        if table == "quarantine/reviews":
+            raise Killed
+        return committed(self, table, write)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(cleanse, "RULES", tuple(rule for rule in cleanse.RULES if rule.name != "country_is_known"))
+        patch.setattr(Lake, "_committed", or_die)
+        replay_quarantine.main(spark, replay_quarantine.Args(lake=lake.root, by="ben"))
+    assert lake.read("silver/cleansed").count() == 3 and lake.read("quarantine/events").count() == 2
+    lake.append("bronze/events", frame(spark, [event(3, **abroad)]))
+    cleanse.main(spark, cleanse.Args(lake=lake.root, cut=START_MS + DAY_MS))
+    args = review_quarantine.Args(
+        lake=lake.root, decision="discard", rules=("country_is_known",), by="anna", why="A test shop."
+    )
+    assert review_quarantine.main(spark, args) == {"finished": 2, "decided": 1, "open": {}}
+    assert [row["offset"] for row in lake.read("quarantine/events").collect()] == [3]
+    assert sorted(row["offset"] for row in lake.read("silver/cleansed").collect()) == [0, 1, 2]
+    book = [(r["offset"], r["state"], r["reviewed_by"]) for r in lake.read("quarantine/reviews").collect()]
+    assert sorted(book) == [(1, "replayed", None), (2, "replayed", None), (3, "discarded", "anna")]
+    assert review_quarantine.main(spark, args) == {"finished": 0, "decided": 0, "open": {}}

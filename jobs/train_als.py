@@ -30,7 +30,7 @@ from common.blend import MODEL
 from common.contracts.events import UNKNOWN_CATEGORY
 from common.contracts.models import MODEL_METRICS
 from common.drift import retraining, stability_index
-from common.embedding import fold_in_arrays, load_model, write_model
+from common.embedding import ItemFactors, fold_in_arrays, load_model, write_model
 from common.errors import ConfigError, IncompleteInput
 from common.features.windows import DAY_MS
 from common.hybrid import weights_by_accuracy
@@ -38,9 +38,10 @@ from common.promotion import LEAST_SHARE, Group, Unjudged, verdict
 from common.ranking_metrics import NAMES
 from jobs.spark.als import Fit, Mode, Ratings, Recipe, fit, number
 from jobs.spark.args import ARGUMENTS, JobArgs
-from jobs.spark.before import events_before, members_before
-from jobs.spark.drift import histograms
+from jobs.spark.before import members_before
+from jobs.spark.drift import ADDED, histograms
 from jobs.spark.evaluation import ALL
+from jobs.spark.increment import SOURCE, Seen, counted, days_between, on_days, wanted
 from jobs.spark.interactions import item_events, pairs
 from jobs.spark.judging import (
     TOP,
@@ -124,7 +125,8 @@ class Args(JobArgs):
     """With --retrain drift: days before the live model's cut and before this one whose events are compared."""
 
     drift_threshold: Annotated[float, Field(gt=0, le=100)] = 0.1
-    """With --retrain drift: the Population Stability Index from which a model is trained."""
+    """With --retrain drift: the Population Stability Index from which a model is trained; also the part of its events
+    that came in afterwards, such as imported history."""
 
     tracking_uri: str = ""
     """MLflow's tracking server or database; empty for sqlite in the lake's folder. none keeps no track, and then
@@ -248,7 +250,7 @@ _NOT_CONTENT = ("lake", "tracking_uri", "least_test_users", "least_share", "unju
 """Arguments that the model does not hang on."""
 
 
-def version_of(args: Args, input_version: int | None) -> str:
+def version_of(args: Args, input_version: int) -> str:
     """The model's version: ``als_20261120_`` and a digest of what decides its content."""
     told = {k: v for k, v in asdict(args).items() if k not in _NOT_CONTENT}
     text = json.dumps([ALGORITHM, input_version, told], sort_keys=True)
@@ -294,12 +296,28 @@ def live_training(tracking: Tracking | None, args: Args) -> tuple[int, dict[str,
     return None if training is None else (cut_ms, training)
 
 
-def drift_since(lake: Lake, trained_ms: int, args: Args) -> tuple[dict[str, float], dict[str, dict[str, list[int]]]]:
+def added_since(lake: Lake, trained_ms: int, training: dict[str, Any], now: Seen) -> float | None:
+    """Events that the training's cut covers and that came to silver, or changed there, after it, by the number that it
+    had. None where it is not known what it had, or what has changed since."""
+    version, events = training.get("input_version"), training.get("events")
+    if version is None or not events or version > now.version:
+        return None
+    if lake.partitions_added(SOURCE, version, now.version) is None:
+        return None
+    covered = lake.changes(SOURCE, version)[0].where(f.col("ingest_ms") < trained_ms)
+    return round(item_events(covered, trained_ms).select("event_id").distinct().count() / events, 6)
+
+
+def drift_since(
+    lake: Lake, trained_ms: int, model: ItemFactors, now: Seen, window_ms: int
+) -> tuple[dict[str, float], dict[str, dict[str, list[int]]]]:
     """The drift of the input since the live model's cut by measure, and the histograms: by measure and bin the counts
     before and now. No drift where a window is empty."""
-    weighed = item_events(events_before(lake, args.cut), args.cut)
+    days = {day for end in (trained_ms, now.cut_ms) for day in days_between(end - window_ms, end)}
+    weighed = item_events(on_days(counted(lake, now), days), now.cut_ms)
+    known = lake.spark.createDataFrame(pd.DataFrame({"item_id": model.item_ids}), "item_id string")
     bins: dict[str, dict[str, list[int]]] = {}
-    for row in sorted(histograms(weighed, trained_ms, args.cut, args.drift_days * DAY_MS).collect()):
+    for row in sorted(histograms(weighed, known, trained_ms, now.cut_ms, window_ms).collect()):
         bins.setdefault(row["measure"], {})[row["bin"]] = [row["before"], row["now"]]
     sides = {name: list(zip(*counts.values(), strict=True)) for name, counts in bins.items()}
     if not all(sum(side) for both in sides.values() for side in both):
@@ -307,7 +325,7 @@ def drift_since(lake: Lake, trained_ms: int, args: Args) -> tuple[dict[str, floa
     return {name: round(stability_index(*both), 6) for name, both in sides.items()}, bins
 
 
-def due(lake: Lake, tracking: Tracking | None, args: Args) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+def due(lake: Lake, tracking: Tracking | None, args: Args, now: Seen) -> tuple[dict[str, Any] | None, dict[str, Any]]:
     """The training of the live model where that is good enough to go on with, and what was decided by which figures."""
     live = live_training(tracking, args)
     if live is None:
@@ -315,7 +333,13 @@ def due(lake: Lake, tracking: Tracking | None, args: Args) -> tuple[dict[str, An
     trained_ms, training = live
     if training["recipe"] != asdict(recipe_of(args)):
         return None, {"retraining": f"the live model has another recipe: {training['recipe']}"}
-    drift, bins = drift_since(lake, trained_ms, args)
+    added = added_since(lake, trained_ms, training, now)
+    if added is None:
+        return None, {"retraining": "it is not known what has come in since the live model was trained"}
+    model = load_model(models_folder(args.lake) / training["model_version"])
+    drift, bins = drift_since(lake, trained_ms, model, now, args.drift_days * DAY_MS)
+    if drift:
+        drift[ADDED] = added
     decided = retraining((args.cut - trained_ms) / DAY_MS, args.oldest_days, drift, args.drift_threshold)
     told = {"drift": max(drift.values(), default=None), "drift_by": drift, "drift_bins": bins}
     return None if decided.train else training, {"retraining": decided.why, **told}
@@ -350,32 +374,34 @@ def main(spark: SparkSession, args: Args) -> dict[str, Any]:
     """Judge on a split in time, fit on everything, write the artefact, promote it where it is better; or go on with
     the live model, where that is asked for and enough."""
     lake = Lake(spark, args.lake)
-    version = version_of(args, lake.version("silver/events"))
+    now = wanted(lake, args.cut)
+    version = version_of(args, now.version)
     folder = models_folder(args.lake) / version
     tracking = open_tracking(args.lake, args.tracking_uri)
     counts = read_training(folder)
     trained = counts is None
     if counts is None:
-        kept, told = due(lake, tracking, args) if args.retrain == "drift" else (None, {})
+        kept, told = due(lake, tracking, args, now) if args.retrain == "drift" else (None, {})
         if kept is not None:
             return kept | told | {"trained": False}
-        counts = train(spark, lake, args, version, live_recipe(tracking, args)) | told
+        counts = train(spark, lake, args, now, version, live_recipe(tracking, args)) | told
         write_training(folder, counts)
     decided = {} if tracking is None else follow(tracking, folder, counts, args)
     return counts | decided | {"trained": trained}
 
 
-def train(spark: SparkSession, lake: Lake, args: Args, version: str, live: Recipe | None) -> dict[str, Any]:
+def train(spark: SparkSession, lake: Lake, args: Args, now: Seen, version: str, live: Recipe | None) -> dict[str, Any]:
     """Judge the recipe, fit it on everything and write the artefact; returns what it counted."""
     folder = models_folder(args.lake) / version
     checkpoints = models_folder(args.lake).parent / "_checkpoints" / version
     spark.sparkContext.setCheckpointDir(str(checkpoints))
-    weighed = item_events(events_before(lake, args.cut), args.cut).select("visitor_id", "item_id", "event_ms", "weight")
+    weighed = item_events(counted(lake, now), args.cut).select("visitor_id", "item_id", "event_ms", "weight")
     weighed = weighed.persist()
     recipe = recipe_of(args)
     try:
         figures, weights = judged_recipe(lake, weighed, recipe, live, args)
         lake.upsert("gold/model_metrics", metrics_rows(spark, version, figures))
+        events = weighed.count()
         everything = number(spark, pairs(weighed))
         fitted = fit(everything, recipe, args.blocks)
         manifest = write_model(
@@ -396,6 +422,8 @@ def train(spark: SparkSession, lake: Lake, args: Args, version: str, live: Recip
         shutil.rmtree(checkpoints, ignore_errors=True)
     return {
         "model_version": version,
+        "input_version": now.version,
+        "events": events,
         "items": manifest.items,
         **summary(figures),
         "groups": groups(figures),

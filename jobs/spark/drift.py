@@ -11,31 +11,38 @@ ITEMS, EVENT_TYPES, ACTIVITY = "items", "event_types", "activity"
 TENTHS = 10
 """Bins of items: each holds about a tenth of the older window's events, the most popular items first."""
 
+ADDED = "added"
+"""A measure without bins: events that the live model's cut covers and that came to silver after its training, by the
+number of events that it was trained on."""
+
 UNKNOWN = "unknown"
-"""The bin of items that the model has not seen."""
+"""The bin of items that the model does not have."""
 
 BANDS = (1, 2, 5, 10, 20)
 """Numbers of events in a window from which a visitor is of the next bin."""
 
 
-def histograms(weighed: DataFrame, trained_ms: int, cut_ms: int, window_ms: int) -> DataFrame:
+def histograms(weighed: DataFrame, known: DataFrame, trained_ms: int, cut_ms: int, window_ms: int) -> DataFrame:
     """measure, bin, before and now: the window that ends with the live model's cut, and the one that ends with this.
 
-    ``weighed`` has the events before ``cut_ms`` (jobs.spark.interactions); those that happened and came before
-    ``trained_ms`` are what the live model was trained on. The windows overlap where the model is younger than they are
-    long. What no window has is no bin.
+    ``weighed`` has at least the events of both windows, of those before ``cut_ms`` (jobs.spark.interactions); in the
+    window before are those that happened and came before ``trained_ms``. ``known`` has the ``item_id`` of each of the
+    live model's items. The windows overlap where the model is younger than they are long. What no window has is no bin.
     """
-    trained = (f.col("event_ms") < trained_ms) & (f.col("ingest_ms") < trained_ms)
+    at, came = f.col("event_ms"), f.col("ingest_ms")
     marked = weighed.select(
         "visitor_id",
         "item_id",
         "event_type",
-        trained.alias("trained"),
-        (trained & (f.col("event_ms") >= trained_ms - window_ms)).alias("before"),
-        (f.col("event_ms") >= cut_ms - window_ms).alias("now"),
+        ((at >= trained_ms - window_ms) & (at < trained_ms) & (came < trained_ms)).alias("before"),
+        (at >= cut_ms - window_ms).alias("now"),
     )
     within = marked.where(f.col("before") | f.col("now"))
-    measures = {ITEMS: _by_popularity(marked), EVENT_TYPES: _by_type(within), ACTIVITY: _by_activity(within)}
+    measures = {
+        ITEMS: _by_popularity(within, known),
+        EVENT_TYPES: _by_type(within),
+        ACTIVITY: _by_activity(within),
+    }
     rows = [bins.select(f.lit(name).alias("measure"), "bin", "before", "now") for name, bins in measures.items()]
     return rows[0].unionByName(rows[1]).unionByName(rows[2])
 
@@ -62,15 +69,15 @@ def _by_activity(within: DataFrame) -> DataFrame:
     return active.groupBy(name.alias("bin")).agg(*sides)
 
 
-def _by_popularity(marked: DataFrame) -> DataFrame:
-    """Items of equal counts are in one bin, so the bins hang on the events alone."""
-    items = marked.groupBy("item_id").agg(
-        f.max("trained").alias("known"), f.count_if("before").alias("events"), _counted("now")
-    )
+def _by_popularity(within: DataFrame, known: DataFrame) -> DataFrame:
+    """Items of equal counts are in one bin, so the bins hang on the events and the model's items alone."""
+    items = within.groupBy("item_id").agg(f.count_if("before").alias("events"), _counted("now"))
+    items = items.join(known.distinct().withColumn("known", f.lit(True)), "item_id", how="left")
+    items = items.withColumn("known", f.coalesce("known", f.lit(False)))
     alike = items.groupBy("known", "events").agg(f.sum("events").alias("before"), _summed("now"))
     whole = Window.partitionBy("known")
     more_popular = whole.orderBy(f.desc("events")).rowsBetween(Window.unboundedPreceding, -1)
     above = f.try_divide(f.coalesce(f.sum("before").over(more_popular), f.lit(0)), f.sum("before").over(whole))
     tenth = f.least(f.floor(above * TENTHS), f.lit(TENTHS - 1)) + 1
     placed = alike.withColumn("bin", f.when(f.col("known"), tenth.cast("string")).otherwise(UNKNOWN))
-    return placed.where("before + now > 0").groupBy("bin").agg(_summed("before"), _summed("now"))
+    return placed.groupBy("bin").agg(_summed("before"), _summed("now"))

@@ -58,8 +58,8 @@ class FieldMapping(BaseModel):
     decimal: Literal[".", ","] = "."
     """The decimal mark of a number; with a comma, points and blanks group its digits."""
     factor: Annotated[Decimal, Field(gt=0, max_digits=13, decimal_places=6)] | None = None
-    """What a number is multiplied by, for a price in cents 0.01, for a dwell time in minutes 60; a price is then
-    rounded to its decimals, and a row whose count is no longer whole is refused."""
+    """What a number of up to nine decimals is multiplied by, for a price in cents 0.01, for a dwell time in minutes 60;
+    a price is then rounded to its decimals, and a row whose count is no longer whole is refused."""
 
 
 class MappingFile(BaseModel):
@@ -440,13 +440,18 @@ def _instant(value: Column, pattern: str | None, zone: str) -> Column:
     if pattern in (None, "epoch_ms"):
         return value.try_cast("long")
     if pattern in _TO_MS:
-        exact = value.try_cast("decimal(22,6)") * f.lit(_TO_MS[pattern]).cast("decimal(10,6)")
-        return f.floor(exact).try_cast("long")
+        return f.floor(_exact(value, 33, 17) * f.lit(_TO_MS[pattern])).try_cast("long")
     return f.unix_millis(_in_zone(f.try_to_timestamp(f.trim(value.cast("string")), f.lit(pattern)), zone))
 
 
 _TO_MS = {"epoch_s": Decimal(1000), "epoch_us": Decimal("0.001")}
 """Milliseconds in the units of other epochs."""
+
+
+def _exact(value: Column, precision: int, scale: int) -> Column:
+    """The number as a decimal of that width; null where it has more decimals, which a cast would round, or is none."""
+    whole = value.try_cast(f"decimal({precision},{scale})")
+    return f.when(whole == value.try_cast(f"decimal(38,{38 - precision + scale})"), whole)
 
 
 def _in_zone(clock: Column, zone: str) -> Column:
@@ -461,8 +466,8 @@ def _wire_type(value: Column, kind: Kind, how: FieldMapping) -> Column:
     if how.decimal == ",":
         value = f.replace(f.regexp_replace(value.cast("string"), "[. \u00a0']", ""), f.lit(","), f.lit("."))
     if how.factor is not None:
-        # As wide as a product may be, so that it is exact.
-        value = value.try_cast("decimal(24,6)") * f.lit(how.factor).cast("decimal(13,6)")
+        # As wide as a product may be, so that it is exact: 24 and 13 digits make no more than 38.
+        value = _exact(value, 24, 9) * f.lit(how.factor).cast("decimal(13,6)")
         if kind.name == "decimal":
             value = value.try_cast(data_type(kind))
         elif kind.name != "double":

@@ -113,7 +113,11 @@ def test_numbers_are_multiplied_exactly_and_none_is_cut_off(spark, tmp_path):
         "1772359200.2509;1234;1.5;2.5",
         "1772359200;0.005;0.0005;1",  # a price has four decimals, and rounds to them
         "1772359200;900719925474099.3;1;1",  # beyond what a double holds, and beyond what the gate takes
+        "1772359200.1239996;1234;2;2",  # cut off, not rounded
+        "1772359200;0.123456789;2;2",
         "1772359200;1234;2;0.1",  # 1.2 pieces
+        "1772359200;1234;2;1.0000004",  # 12.0000048 pieces
+        "1772359200;1234;0.1234567891;1",  # more decimals than are multiplied exactly
         "1772359200;many;2;1",
         "soon;1234;2;1",
     ]
@@ -126,15 +130,16 @@ def test_numbers_are_multiplied_exactly_and_none_is_cut_off(spark, tmp_path):
         "value": {"column": "minutes", "factor": 60},
         "quantity": {"column": "dozens", "factor": "12"},
     }
-    *read_rows, pieces, price, time = mapped(
-        spark, tmp_path, path, {"format": "csv", "options": {"sep": ";"}, "fields": fields}
-    )
+    rows = mapped(spark, tmp_path, path, {"format": "csv", "options": {"sep": ";"}, "fields": fields})
+    read_rows, refused = rows[:5], rows[5:]
     assert [(row["event_ms"], row["price"], row["value"], row["quantity"]) for row in read_rows] == [
         (1_772_359_200_250, "12.3400", 90, 30),
         (1_772_359_200_000, "0.0001", 0.03, 12),
         (1_772_359_200_000, "9007199254740.9930", 60, 12),
+        (1_772_359_200_123, "12.3400", 120, 24),
+        (1_772_359_200_000, "0.0012", 120, 24),
     ]
-    assert [pieces, price, time] == lines[3:], "refused as they stand"
+    assert refused == lines[5:], "refused as they stand"
 
 
 @pytest.mark.spark

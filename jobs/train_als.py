@@ -351,7 +351,8 @@ def follow(tracking: Tracking, folder: Path, counts: dict[str, Any], args: Args)
     versions = tracking.versions()
     known = next((v for v in versions if v.model_version == version), None)
     if known is None or not known.verdict:
-        parameters = {k: v for k, v in asdict(args).items() if k not in ("lake", "tracking_uri")}
+        # MLflow takes a parameter once: what the version does not hang on may be another when a killed run is taken up.
+        parameters = {k: v for k, v in asdict(args).items() if k not in _NOT_CONTENT}
         figures = {k: float(v) for k, v in counts.items() if isinstance(v, int | float)}
         run_id = tracking.log(version, {"model_version": version}, parameters, figures, folder=folder)
         tracking.register(version, args.cut, folder, run_id)

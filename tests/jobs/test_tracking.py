@@ -1,11 +1,15 @@
 """The registry in MLflow: one champion, what was live before, and a way back."""
 
+from dataclasses import replace
+
 import pytest
 
 from common.embedding import write_model
 from common.errors import ConfigError, IncompleteInput
+from jobs import train_als
 from jobs.spark.models import models_folder
 from jobs.spark.tracking import live_model, open_tracking
+from tests.jobs.dying import Killed
 
 
 @pytest.fixture
@@ -60,6 +64,23 @@ def test_promotion_rollback_and_what_was_live_when(lake):
     assert next(v.verdict for v in tracking.versions() if v.model_version == "c") == "rolled back"
     with pytest.raises(ConfigError, match="there is no model 'x'; the newest are: c, b, a"):
         tracking.decide("x", "asked for", promote=True)
+
+
+def test_a_training_killed_before_its_verdict_is_taken_up_under_other_arguments_of_the_night(lake, monkeypatch):
+    tracking = open_tracking(lake, "")
+    assert tracking is not None
+    folder = models_folder(lake) / "a"
+    counts = {"model_version": "a", "test_users": 150, "ndcg": 0.2, "ndcg_popularity": 0.1}
+    args = train_als.Args(lake=lake, cut=3_600_000, unjudged="hold")
+
+    def die(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(tracking, "register", die)
+        train_als.follow(tracking, folder, counts, args)
+    other = replace(args, least_test_users=100, least_share=0.1, unjudged="promote", retrain="drift", drift_days=3)
+    assert train_als.follow(tracking, folder, counts, other)["promoted"] is True
 
 
 def test_where_no_track_is_kept_the_newest_model_is_live(lake):

@@ -1,8 +1,10 @@
 """Rule segments: each declared once, as a condition over a visitor's features and current session.
 
 A condition reads values of named sources: the features of the group ``activity`` over a window that ends now
-(``last("24 hours").carts``), and the session that goes on, or ended within a day (``session.pages``). The same
-declaration is evaluated in serving, over the merge of both layers, and in Spark, over the lake (jobs/memberships.py).
+(``last("24 hours").carts``), those of ``interest`` in one category (``last("30 days", category="toys.games").n``), the
+session that goes on, or ended within a day (``session.pages``), and what is known of the customer
+(``person.age_band``). The same declaration is evaluated in serving, over the merge of both layers, and in Spark, over
+the lake (jobs/memberships.py).
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,10 +13,12 @@ from functools import cache
 from typing import Any
 
 from common.contracts.core import LONG
+from common.contracts.profiles import PROFILE
 from common.contracts.sessions import SESSIONS
+from common.errors import ContractError
 from common.features.algebra import Decayed
 from common.features.expressions import Column, Expr
-from common.features.groups import activity
+from common.features.groups import FeatureGroup, activity, interest
 from common.features.windows import DAY_MS, HOUR_MS, MINUTE_MS, duration_ms
 from common.merge import Merged, answer
 
@@ -26,6 +30,36 @@ SESSION_RECENT_MS = DAY_MS
 
 DERIVED = "hour"
 """A value of the session beyond its fields: the UTC hour it began at, 0 to 23."""
+
+PERSON = "person"
+"""The source of a rule's values about the customer: fields of the profile, as of the cut."""
+
+PERSONAL = ("age_band",)
+"""What rules may read of a customer."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """Tiles that a rule reads: over a span that ends now, of ``activity``, or of ``interest`` in one category."""
+
+    span: str
+    category: str = ""
+
+    @classmethod
+    def of(cls, source: str) -> "Window":
+        """The window that a source names."""
+        span, _, category = source.partition("/")
+        return cls(span, category)
+
+    @property
+    def source(self) -> str:
+        """Its name as a source of values."""
+        return f"{self.span}/{self.category}" if self.category else self.span
+
+    @property
+    def group(self) -> FeatureGroup:
+        """The group whose tiles they are."""
+        return interest if self.category else activity
 
 
 @dataclass(frozen=True)
@@ -39,21 +73,36 @@ class _Source:
             raise AttributeError(value)
         if self.name == SESSION:
             kind = LONG if value == DERIVED else SESSIONS.field(value).kind
+        elif self.name == PERSON:
+            if value not in PERSONAL:
+                raise ContractError(f"a rule can read no field {value} of a person; it can read {', '.join(PERSONAL)}")
+            kind = PROFILE.field(value).kind
         else:
-            if isinstance(activity.aggregates.get(value), Decayed):
+            group = Window.of(self.name).group
+            if isinstance(group.aggregates.get(value), Decayed):
                 raise TypeError(f"{value} decays: its value depends on the instant it is scaled to, not on a window")
-            kind = activity.contract().field(value).kind
+            kind = group.contract().field(value).kind
         return Column(f"{self.name}/{value}", kind)
 
 
-def last(window: str) -> _Source:
-    """The features of ``activity`` over a window such as ``"24 hours"``; raises ValueError where it is no span."""
+def last(window: str, *, category: str | None = None) -> _Source:
+    """The features of ``activity`` over a window such as ``"24 hours"``, or of ``interest`` in one category.
+
+    A category is the whole dotted path. Raises ValueError where the window is no span or the category is no path.
+    """
     duration_ms(window)
-    return _Source(window)
+    if category is None:
+        return _Source(window)
+    if not category or "`" in category:
+        raise ValueError(f"a category of {len(category)} characters is empty or holds a backtick: name its dotted path")
+    return _Source(Window(window, category).source)
 
 
 session = _Source(SESSION)
 """The current session: the fields of the contract ``sessions``, and the hour it began at."""
+
+person = _Source(PERSON)
+"""What is known of the customer at the cut; null of a visitor who is none."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +121,7 @@ class RuleSegment:
 
     def values(self) -> frozenset[tuple[str, str]]:
         """What it reads, as pairs of source and value."""
-        return frozenset((source, value) for source, _, value in (c.partition("/") for c in self.condition.columns()))
+        return frozenset((source, value) for source, _, value in (c.rpartition("/") for c in self.condition.columns()))
 
     def holds(self, values: Mapping[str, Any]) -> bool:
         """Whether a visitor with these values is a member; a null condition is no."""
@@ -107,27 +156,40 @@ ENGAGED = RuleSegment(
     condition=(session.pages >= 5) | (session.session_end > session.session_start + 10 * MINUTE_MS),
 )
 
+_EVENING_ON_A_MOBILE = (session.device == "mobile") & (session.hour >= 18) & (session.hour < 23)
+
 EVENING_BROWSERS = RuleSegment(
     name="evening_browsers",
     title="Evening Mobile Browsers",
     doc="At least 5 pages within 24 hours, on a mobile in the evening (18 to 23 h UTC), bought within 30 days.",
+    condition=(last("24 hours").views >= 5) & _EVENING_ON_A_MOBILE & (last("30 days").orders > 0),
+)
+
+EVENING_WRITERS = RuleSegment(
+    name="evening_writers",
+    title="Evening Notebook Lovers, 25 to 34",
+    doc="Aged 25 to 34: at least 5 pages within 24 hours, on a mobile in the evening, notebooks within 30 days.",
     condition=(
-        (last("24 hours").views >= 5)
-        & (session.device == "mobile")
-        & (session.hour >= 18)
-        & (session.hour < 23)
-        & (last("30 days").orders > 0)
+        (person.age_band == "25-34")
+        & (last("24 hours").views >= 5)
+        & _EVENING_ON_A_MOBILE
+        & (last("30 days", category="paper.notebooks").n > 0)
     ),
 )
 
 RULES: dict[str, RuleSegment] = {
-    rule.name: rule for rule in (CART_ABANDONERS, FREQUENT_BUYERS, HIGH_VALUE, ENGAGED, EVENING_BROWSERS)
+    rule.name: rule
+    for rule in (CART_ABANDONERS, FREQUENT_BUYERS, HIGH_VALUE, ENGAGED, EVENING_BROWSERS, EVENING_WRITERS)
 }
 
-WINDOWS: tuple[str, ...] = tuple(
-    sorted({source for rule in RULES.values() for source, _ in rule.values()} - {SESSION}, key=duration_ms)
+WINDOWS: tuple[Window, ...] = tuple(
+    Window.of(source)
+    for source in sorted({source for rule in RULES.values() for source, _ in rule.values()} - {SESSION, PERSON})
 )
-"""The windows of ``activity`` that the rules read."""
+"""The tiles that the rules read."""
+
+GROUPS_READ: tuple[FeatureGroup, ...] = tuple(dict.fromkeys(window.group for window in WINDOWS))
+"""The groups of those tiles."""
 
 
 def rule_segments(values: Mapping[str, Any]) -> tuple[str, ...]:
@@ -135,12 +197,17 @@ def rule_segments(values: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(rule.name for rule in RULES.values() if rule.holds(values))
 
 
-def visitor_values(merged: Merged, sessions: Iterable[Mapping[str, Any]], now_ms: int) -> dict[str, Any]:
-    """The values of a visitor that rules read, from its merged tiles of ``activity`` and its sessions."""
-    values: dict[str, Any] = {}
+def visitor_values(
+    merged: Mapping[str, Merged], sessions: Iterable[Mapping[str, Any]], age_band: str | None, now_ms: int
+) -> dict[str, Any]:
+    """The values of a visitor that rules read, from its merged tiles of :data:`GROUPS_READ`, by the group's name, its
+    sessions, and its band of age at the cut."""
+    values: dict[str, Any] = {f"{PERSON}/age_band": age_band}
     for window in WINDOWS:
-        features = answer(activity, merged, now_ms, window).get("") or _no_activity()
-        values |= {f"{window}/{name}": value for name, value in features.items()}
+        group, category = window.group, window.category
+        found = answer(group, merged[group.name], now_ms, window.span, category or None)
+        features = found.get(category) or _nothing(group)
+        values |= {f"{window.source}/{name}": value for name, value in features.items()}
     current = current_session(sessions, now_ms)
     if current is not None:
         values |= {f"{SESSION}/{name}": current[name] for name in SESSIONS.names}
@@ -155,5 +222,5 @@ def current_session(sessions: Iterable[Mapping[str, Any]], now_ms: int) -> Mappi
 
 
 @cache
-def _no_activity() -> dict[str, Any]:
-    return {"n": 0} | {name: aggregate.zero() for name, aggregate in activity.aggregates.items()}
+def _nothing(group: FeatureGroup) -> dict[str, Any]:
+    return {"n": 0} | {name: aggregate.zero() for name, aggregate in group.aggregates.items()}

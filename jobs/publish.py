@@ -23,6 +23,7 @@ from common.features.groups import GROUPS, FeatureGroup
 from common.features.tiles import BatchTiles, Tile, pack
 from common.features.windows import DAY_MS
 from jobs.features import at_cut
+from jobs.spark.age import age_bands
 from jobs.spark.args import ARGUMENTS, CassandraArgs, JobArgs, cluster_spec
 from jobs.spark.before import events_before
 from jobs.spark.cuts import of_this_cut
@@ -87,6 +88,7 @@ def profiles(
     rfm: DataFrame,
     segments: DataFrame,
     sessions: DataFrame,
+    bands: DataFrame,
     recommendations: DataFrame,
     model: Broadcast[ItemFactors],
     cut_ms: int,
@@ -106,6 +108,7 @@ def profiles(
         )
         .join(segments.select("visitor_id", "segment_id", "segment"), "visitor_id", how="left")
         .join(sessions.groupBy("visitor_id").agg(f.count("*").alias("sessions")), "visitor_id", how="left")
+        .join(bands, "visitor_id", how="left")
         .join(recommendations.select("visitor_id", "recommendations"), "visitor_id", how="left")
     )
     return packed(joined, model, cut_ms)
@@ -114,7 +117,8 @@ def profiles(
 def packed(joined: DataFrame, model: Broadcast[ItemFactors], cut_ms: int) -> DataFrame:
     """Pack tiles, history and purchases into the profile's blobs."""
     schema = to_arrow_schema(struct_type(PROFILE))
-    plain = ("visitor_id", "recency_days", "frequency", "monetary", "rfm", "segment_id", "segment", "recommendations")
+    of_rfm = ("recency_days", "frequency", "monetary", "rfm")
+    plain = ("visitor_id", *of_rfm, "segment_id", "segment", "age_band", "recommendations")
 
     def pack_rows(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         items = model.value
@@ -245,6 +249,7 @@ def main(spark: SparkSession, args: Args) -> dict[str, Any]:
             of_this_cut(lake, "gold/rfm", args.cut),
             segments,
             lake.read("gold/sessions"),
+            age_bands(lake, args.cut),
             of_this_cut(lake, "gold/recommendations", args.cut),
             shared,
             args.cut,

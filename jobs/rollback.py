@@ -1,8 +1,9 @@
 """Rollback: the lake's tables, and the pointer to the live views, as they were after a run.
 
 gold/runs says which versions a run read and wrote. Each table that it made or read goes back to that version by one
-more commit, so nothing is lost and a rollback can itself be rolled back; bronze stays, since it is what came in. The
-pointer goes back to the batch version that the run published, where it published one and it is still kept.
+more commit, so nothing is lost and a rollback can itself be rolled back; bronze stays, since it is what came in, and
+customers go back with an import of theirs alone. The pointer goes back to the batch version that the run published,
+where it published one and it is still kept.
 """
 
 from collections.abc import Iterable
@@ -24,6 +25,9 @@ from views.versions import BatchVersions
 STAY = ("bronze/", "quarantine/reviews", "gold/runs", "gold/parity")
 """Tables that no rollback touches: what came in, what people decided about it, and what is known about runs."""
 
+BROUGHT_IN = ("silver/customers",)
+"""Tables that files bring in beside the chain: no run that merely read one takes back what came since."""
+
 
 @dataclass(frozen=True, kw_only=True, config=ARGUMENTS)
 class Args(LakeArgs, CassandraArgs):
@@ -44,7 +48,8 @@ def versions_after(steps: Iterable[Row]) -> dict[str, int]:
             raise ConfigError(
                 f"--run: {step['job']} of that run ended with {step['outcome']}: choose one that ended well"
             )
-        for table, version in (*step["reads"].items(), *step["writes"].items()):
+        reads = [(table, version) for table, version in step["reads"].items() if table not in BROUGHT_IN]
+        for table, version in (*reads, *step["writes"].items()):
             if table in TABLES and not table.startswith(STAY):
                 found[table] = max(version, found.get(table, version))
     return found

@@ -41,6 +41,7 @@ from serving.stores import (
     FOR_LIST,
     FOR_PROFILE,
     FOR_SEGMENTS,
+    INTEREST,
     ITEM,
     NEXT_BATCH,
     NEXT_SPEED,
@@ -152,7 +153,7 @@ class Service:
         segment, at = _segment(live, rows.profile), now_ms()
         tiles = batch_tiles(rows.profile, FOR_RULES)
         figures, segment_id = rfm_now(live, rows.profile, tiles, rows.activity, at)
-        found = {PROFILE: rows.profile, ACTIVITY: rows.activity, SESSIONS: rows.sessions}
+        found = {PROFILE: rows.profile, INTEREST: rows.interest, ACTIVITY: rows.activity, SESSIONS: rows.sessions}
         return Segments(
             **self._basis(live, [name for name, rows_of in found.items() if rows_of], rows.missing, None),
             visitor_id=self.policy.pseudonym(kind, raw_id),
@@ -302,8 +303,7 @@ def _segment(live: Live, profile: Any) -> Segment | None:
 
 
 def _rules(live: Live, batch: Mapping[str, BatchTiles], rows: VisitorRows, at_ms: int) -> list[Rule]:
-    held = held_rules(live, batch, rows.activity, rows.sessions, at_ms)
-    return [Rule(rule_segment=rule.name, title=rule.title) for rule in held]
+    return [Rule(rule_segment=rule.name, title=rule.title) for rule in held_rules(live, batch, rows, at_ms)]
 
 
 def _figures(rfm: LiveRfm | None) -> LiveFigures | None:

@@ -28,7 +28,7 @@ WINDOWS: tuple[tuple[str, str, str | None], ...] = (
 )
 """The windows a profile shows: name, group, span."""
 
-FOR_RULES = {"activity": ("ever", "days", "hours")}
+FOR_RULES = {"activity": ("ever", "days", "hours"), "interest": ("days", "hours")}
 """What rules, and RFM as it is now, need of a profile's tiles."""
 
 INTEREST_EVER = {"interest": ("ever", "hours")}
@@ -131,13 +131,13 @@ def feature_windows(
     return out
 
 
-def held_rules(
-    live: Live, batch: Mapping[str, BatchTiles], activity: Sequence[Any], sessions: Sequence[Any], at_ms: int
-) -> list[RuleSegment]:
-    """The rule segments that a visitor is in at ``at_ms``, by the merged features and the newest session."""
-    merged = merged_group(GROUPS["activity"], batch, activity, live)
-    rows = [{name: getattr(row, name) for name in SESSIONS.names} for row in sessions]
-    return [RULES[name] for name in rule_segments(visitor_values(merged, rows, at_ms))]
+def held_rules(live: Live, batch: Mapping[str, BatchTiles], rows: VisitorRows, at_ms: int) -> list[RuleSegment]:
+    """The rule segments that a visitor is in at ``at_ms``: by the merged features, the newest session, the profile."""
+    speed = {"activity": rows.activity, "interest": rows.interest}
+    merged = {name: merged_group(GROUPS[name], batch, tiles, live) for name, tiles in speed.items()}
+    sessions = [{name: getattr(row, name) for name in SESSIONS.names} for row in rows.sessions]
+    age_band = rows.profile.age_band if rows.profile is not None else None
+    return [RULES[name] for name in rule_segments(visitor_values(merged, sessions, age_band, at_ms))]
 
 
 def rfm_now(

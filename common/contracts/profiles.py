@@ -201,6 +201,7 @@ PROFILE = Contract(
         Field("rfm", STRING, doc="The three scores as text, as in 545"),
         Field("segment_id", INT),
         Field("segment", STRING),
+        Field("age_band", STRING, doc="Of the customer's age at the cut, in whole years (common.age)"),
         Field("sessions", LONG, nullable=False, doc="Sessions before the cut"),
         Field("last_items", BYTES, doc="Last 50 item events (common.embedding.pack_history)"),
         Field("purchased", BYTES, doc="Item indexes already bought, packed like recommendations"),

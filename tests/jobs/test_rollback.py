@@ -182,3 +182,13 @@ def test_a_run_that_is_unknown_or_failed_is_refused(spark, tmp_path):
     nothing = idle(spark, lake).run_id
     with pytest.raises(ConfigError, match="read and wrote no table that could go back"):
         rollback.main(spark, rollback.Args(lake=lake.root, run=nothing))
+
+
+def test_customers_go_back_with_their_own_import_and_with_no_run_that_read_them():
+    steps = [
+        {"job": "memberships", "outcome": "ok", "reads": {"silver/customers": 3}, "writes": {"gold/memberships": 7}},
+        {"job": "publish", "outcome": "ok", "reads": {"silver/customers": 3, "gold/rfm": 5}, "writes": {}},
+    ]
+    assert rollback.versions_after(steps) == {"gold/memberships": 7, "gold/rfm": 5}  # type: ignore[arg-type]
+    imported = {"job": "import_customers", "outcome": "ok", "reads": {}, "writes": {"silver/customers": 4}}
+    assert rollback.versions_after([imported]) == {"silver/customers": 4}  # type: ignore[list-item]

@@ -87,6 +87,7 @@ def profile_row(catalogue: Catalogue, events: Sequence[dict[str, Any]], cut_ms: 
         "rfm": None,
         "segment_id": None,
         "segment": None,
+        "age_band": None,
         "sessions": 1,
         "last_items": pack_history(entries(events)),
         "purchased": pack_recommendations(bought, [1.0] * len(bought)) if bought else None,

@@ -8,6 +8,7 @@ CREATE TEMPORARY TABLE `profile` (
   `rfm` STRING,
   `segment_id` INT,
   `segment` STRING,
+  `age_band` STRING,
   `sessions` BIGINT NOT NULL,
   `last_items` BYTES,
   `purchased` BYTES,
@@ -16,4 +17,4 @@ CREATE TEMPORARY TABLE `profile` (
 );
 
 -- as a value
-ROW<`visitor_id` STRING, `cut_ms` BIGINT, `features` BYTES, `recency_days` INT, `frequency` BIGINT, `monetary` DECIMAL(38, 4), `rfm` STRING, `segment_id` INT, `segment` STRING, `sessions` BIGINT, `last_items` BYTES, `purchased` BYTES, `recommendations` BYTES, `model_version` STRING>
+ROW<`visitor_id` STRING, `cut_ms` BIGINT, `features` BYTES, `recency_days` INT, `frequency` BIGINT, `monetary` DECIMAL(38, 4), `rfm` STRING, `segment_id` INT, `segment` STRING, `age_band` STRING, `sessions` BIGINT, `last_items` BYTES, `purchased` BYTES, `recommendations` BYTES, `model_version` STRING>

@@ -38,9 +38,9 @@ class RawTopic:
             "topic": self.topic,
             "properties.bootstrap.servers": self.servers,
             "properties.group.id": self.group,
-            # answer a fetch as soon as there is anything
-            "properties.fetch.min.bytes": "1",
-            "properties.fetch.max.wait.ms": "100",
+            # a fetch for each record would cost more of both sides' time than it saves
+            "properties.fetch.min.bytes": str(64 << 10),
+            "properties.fetch.max.wait.ms": "20",
             "properties.isolation.level": "read_committed",
             "scan.topic-partition-discovery.interval": "5 min",
             "format": "raw",

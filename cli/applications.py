@@ -48,10 +48,9 @@ def running(rest: "FlinkRest", loaded: Config, generation: str | None) -> tuple[
     return generation, found[generation]
 
 
-def stop(rest: "FlinkRest", loaded: Config, generation: str | None) -> tuple[str, str]:
-    """Stop a generation with a savepoint; its name and the savepoint's path. Raises as :func:`running`."""
-    name, job = running(rest, loaded, generation)
-    return name, rest.stop(job, states(loaded, name) / "savepoints")
+def stop(rest: "FlinkRest", loaded: Config, name: str, job: str) -> str:
+    """Stop a generation's job with a savepoint; the savepoint's path."""
+    return rest.stop(job, states(loaded, name) / "savepoints")
 
 
 def archive_writers(rest: "FlinkRest", job: str) -> int | None:

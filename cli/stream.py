@@ -37,7 +37,9 @@ def status_command(env: str, overrides: tuple[str, ...]) -> None:
 def stop_command(generation: str | None, env: str, overrides: tuple[str, ...]) -> None:
     """Stop the stream with a savepoint; `dovetail stream resume GENERATION` goes on from it."""
     loaded = config.load(env, None, overrides)
-    name, path = applications.stop(applications.rest_of(loaded), loaded, generation)
+    rest = applications.rest_of(loaded)
+    name, job = applications.running(rest, loaded, generation)
+    path = applications.stop(rest, loaded, name, job)
     click.echo(f"generation {name} stopped; its state is {path}; go on with: dovetail stream resume {name}")
 
 
@@ -62,7 +64,7 @@ def rescale_command(parallelism: int, generation: str | None, env: str, override
     name, job = applications.running(rest, loaded, generation)
     writers = applications.archive_writers(rest, job)
     kept = () if writers is None else (f"flink.archive_parallelism={writers}",)
-    _, path = applications.stop(rest, loaded, name)
+    path = applications.stop(rest, loaded, name, job)
     chosen = (*overrides, *kept, f"flink.parallelism={parallelism}")
     return applications.resume(rest, loaded, name, path, env, chosen)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from cassandra.cluster import Session
 
-from cli.applications import alive, rest_of, start, stop
+from cli.applications import alive, rest_of, running, start, stop
 from cli.environment import session_of
 from cli.jobs import submit_job
 from cli.machine import CATCH_UP_S, KEEPS_UP_S, start_serving, wait_caught_up, wait_passed
@@ -172,10 +172,9 @@ def upgrade(env: str, overrides: tuple[str, ...], *, dry_run: bool, drop: bool, 
         upto = TakeOver.parse(new.info.get("take_over", "")).positions
         for name in plan.units:
             wait_passed(loaded, consumer_group(name), upto, time.monotonic() + CATCH_UP_S)
-            rest.wait_checkpoint(
-                alive(rest, loaded)[name], CATCH_UP_S
-            )  # the archive shows merged files one checkpoint later
-            _, path = stop(rest, loaded, name)
+            _, job = running(rest, loaded, name)
+            rest.wait_checkpoint(job, CATCH_UP_S)  # the archive shows merged files one checkpoint later
+            path = stop(rest, loaded, name, job)
             say(f"upgrade: {name} stopped; its state is {path}")
         if drop:
             Generations(session).drop(plan.old)

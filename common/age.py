@@ -1,7 +1,9 @@
 """Bands of age: what is told of a customer's date of birth."""
 
 import re
-from datetime import UTC, date, datetime
+from datetime import date
+
+from common.features.windows import utc_day
 
 BANDS: tuple[tuple[int, str], ...] = (
     (0, "under 18"),
@@ -19,11 +21,6 @@ OLDEST = 120
 
 DATE = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
 """The form of a date of birth, as a regular expression of the whole text."""
-
-
-def utc_day(at_ms: int) -> date:
-    """The UTC day of an instant in epoch milliseconds."""
-    return datetime.fromtimestamp(at_ms / 1_000, UTC).date()
 
 
 def age_band(birth_date: str | None, at_ms: int) -> str | None:

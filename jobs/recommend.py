@@ -33,7 +33,7 @@ from jobs.spark.neighbours import CONTENT, COOCCURRENCE, as_arrays
 from jobs.spark.run import run
 from jobs.spark.tables import Lake
 from jobs.spark.topk import item_blocks
-from jobs.spark.tracking import live_model
+from jobs.spark.tracking import live_model, open_tracking
 
 SIMILAR_ROWS = 4_096
 """Items whose neighbours are found at once."""
@@ -157,7 +157,7 @@ def neighbours_of(lake: Lake, cut_ms: int, item_ids: Sequence[str]) -> dict[str,
 def main(spark: SparkSession, args: Args) -> dict[str, Any]:
     """Recommend with the live model up to the cut."""
     lake = Lake(spark, args.lake)
-    folder, manifest = live_model(args.lake, args.tracking_uri, args.cut)
+    folder, manifest = live_model(args.lake, open_tracking(args.lake, args.tracking_uri), args.cut)
     training = read_training(folder)
     if training is None:
         raise IncompleteInput(f"model {manifest.model_version} is not whole: run train_als again for its cut")

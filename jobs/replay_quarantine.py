@@ -11,13 +11,12 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from pyspark import StorageLevel
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as f
 
 from common.errors import ConfigError
 from common.rules import RULES
 from jobs.cleanse import good, judged, quarantined
 from jobs.spark.args import ARGUMENTS, LakeArgs, Names
-from jobs.spark.reviews import OPEN, replayed, reviewed
+from jobs.spark.reviews import OPEN, chosen, replayed, reviewed
 from jobs.spark.run import alone, run, this_run
 from jobs.spark.tables import Lake
 
@@ -39,16 +38,6 @@ class Args(LakeArgs):
     """What was mended, for those who come later. No personal data: it is kept. May be left empty."""
 
 
-def chosen(quarantine: DataFrame, args: Args) -> DataFrame:
-    """The quarantined events that are tried."""
-    rows = quarantine.where(f.col("state") == OPEN).drop("state")
-    if args.topic:
-        rows = rows.where(f.col("topic") == args.topic)
-    if args.rules:
-        rows = rows.where(f.col("rule").isin(*args.rules))
-    return rows
-
-
 def again(rows: DataFrame) -> DataFrame:
     """The rows judged once more: ``rule`` as of now, ``was`` as it was filed."""
     return judged(rows.withColumnRenamed("rule", "was"))
@@ -64,7 +53,8 @@ def main(spark: SparkSession, args: Args) -> dict[str, Any]:
             raise ConfigError(
                 f"--rules: {', '.join(unknown)} is no rule; there are {', '.join(sorted(filed))} to replay"
             )
-        tried = again(chosen(reviewed(lake), args)).persist(StorageLevel.MEMORY_AND_DISK)
+        tried = again(chosen(reviewed(lake), OPEN, args.rules, args.topic).drop("state"))
+        tried.persist(StorageLevel.MEMORY_AND_DISK)
         try:
             passed, other = good(tried), quarantined(tried).where("rule != was").drop("was")
             counts = {"tried": tried.count(), "passed": passed.count(), "filed_anew": other.count()}

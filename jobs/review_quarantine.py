@@ -11,12 +11,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import SparkSession
 from pyspark.sql import functions as f
 
 from common.errors import ConfigError
 from jobs.spark.args import ARGUMENTS, LakeArgs, Names
-from jobs.spark.reviews import DISCARDED, OPEN, finish_replay, open_by_rule, review, reviewed
+from jobs.spark.reviews import DISCARDED, OPEN, chosen, finish_replay, open_by_rule, review, reviewed
 from jobs.spark.run import alone, run, this_run
 from jobs.spark.tables import Lake
 
@@ -50,16 +50,6 @@ class Args(LakeArgs):
     """Only events of this UTC day, such as 2026-11-18; empty for all."""
 
 
-def chosen(events: DataFrame, args: Args) -> DataFrame:
-    """The quarantined events that are decided about."""
-    rows = events.where(f.col("rule").isin(*args.rules))
-    if args.topic:
-        rows = rows.where(f.col("topic") == args.topic)
-    if args.day:
-        rows = rows.where(f.col("event_date") == date.fromisoformat(args.day))
-    return rows.where(f.col("state") == (OPEN if args.decision == "discard" else DISCARDED))
-
-
 def main(spark: SparkSession, args: Args) -> dict[str, Any]:
     """Write the decision down; how many events it is about, and how many are open then, by rule.
 
@@ -76,8 +66,11 @@ def main(spark: SparkSession, args: Args) -> dict[str, Any]:
             raise ConfigError(
                 f"--rules: nothing in quarantine broke {', '.join(unknown)}; there are {', '.join(sorted(filed))}"
             )
-        state = DISCARDED if args.decision == "discard" else OPEN
-        decided = review(lake, chosen(events, args), state, this_run(), args.by, args.why)
+        was, state = (OPEN, DISCARDED) if args.decision == "discard" else (DISCARDED, OPEN)
+        rows = chosen(events, was, args.rules, args.topic)
+        if args.day:
+            rows = rows.where(f.col("event_date") == date.fromisoformat(args.day))
+        decided = review(lake, rows, state, this_run(), args.by, args.why)
         return {"finished": finished, "decided": decided, "open": open_by_rule(lake)}
 
 

@@ -31,7 +31,7 @@ from common.contracts.events import UNKNOWN_CATEGORY
 from common.contracts.models import MODEL_METRICS
 from common.drift import retraining, stability_index
 from common.embedding import ItemFactors, fold_in_arrays, load_model, write_model
-from common.errors import ConfigError, IncompleteInput
+from common.errors import ConfigError, ContractError, IncompleteInput
 from common.features.windows import DAY_MS
 from common.hybrid import weights_by_accuracy
 from common.promotion import LEAST_SHARE, Group, Unjudged, verdict
@@ -52,12 +52,12 @@ from jobs.spark.judging import (
     lists_of_popularity,
     split_instant,
 )
-from jobs.spark.models import models_folder, newest_model, read_training, write_training
+from jobs.spark.models import models_folder, read_training, write_training
 from jobs.spark.neighbours import CONTENT, COOCCURRENCE, as_arrays, content, cooccurrence
 from jobs.spark.run import run
 from jobs.spark.schema import struct_type
 from jobs.spark.tables import Lake
-from jobs.spark.tracking import Tracking, open_tracking
+from jobs.spark.tracking import Tracking, live_model, open_tracking
 
 ALGORITHM = "als-3"
 """Part of a model's version; a change of what this file computes changes it."""
@@ -284,16 +284,11 @@ def live_recipe(tracking: Tracking | None, args: Args) -> Recipe | None:
 def live_training(tracking: Tracking | None, args: Args) -> tuple[int, dict[str, Any]] | None:
     """Cut and counts of the model that lists for this cut would be made with; None where there is no whole one."""
     try:
-        if tracking is None:
-            folder, manifest = newest_model(args.lake, args.cut)
-            cut_ms = manifest.cut_ms
-        else:
-            live = tracking.champion(args.cut)
-            folder, cut_ms = models_folder(args.lake) / live.model_version, live.cut_ms
-    except IncompleteInput:
+        folder, manifest = live_model(args.lake, tracking, args.cut)
+    except (IncompleteInput, ContractError):
         return None
     training = read_training(folder)
-    return None if training is None else (cut_ms, training)
+    return None if training is None else (manifest.cut_ms, training)
 
 
 def added_since(lake: Lake, trained_ms: int, training: dict[str, Any], now: Seen) -> float | None:
@@ -315,11 +310,17 @@ def drift_since(
     before and now. No drift where a window is empty."""
     days = {day for end in (trained_ms, now.cut_ms) for day in days_between(end - window_ms, end)}
     weighed = item_events(on_days(counted(lake, now), days), now.cut_ms)
+    # Read once for the three measures.
+    weighed = weighed.select("visitor_id", "item_id", "event_type", "event_ms", "ingest_ms").persist()
     known = lake.spark.createDataFrame(pd.DataFrame({"item_id": model.item_ids}), "item_id string")
     bins: dict[str, dict[str, list[int]]] = {}
-    for row in sorted(histograms(weighed, known, trained_ms, now.cut_ms, window_ms).collect()):
+    try:
+        counts = histograms(weighed, known, trained_ms, now.cut_ms, window_ms).collect()
+    finally:
+        weighed.unpersist()
+    for row in sorted(counts):
         bins.setdefault(row["measure"], {})[row["bin"]] = [row["before"], row["now"]]
-    sides = {name: list(zip(*counts.values(), strict=True)) for name, counts in bins.items()}
+    sides = {name: list(zip(*of_bin.values(), strict=True)) for name, of_bin in bins.items()}
     if not all(sum(side) for both in sides.values() for side in both):
         return {}, bins
     return {name: round(stability_index(*both), 6) for name, both in sides.items()}, bins

@@ -126,10 +126,14 @@ def moved(lake: Lake, before: Seen, now: Seen) -> DataFrame:
     return changed.select("visitor_id").unionByName(left.select("visitor_id")).distinct()
 
 
+def in_window(lake: Lake, now: Seen) -> DataFrame:
+    """The events of the window that ends with the cut."""
+    return within(counted(lake, now), now.cut_ms - WINDOW_MS, now.cut_ms)
+
+
 def remake(lake: Lake, now: Seen) -> int:
     """Compute every visitor; returns how many."""
-    events = within(counted(lake, now), now.cut_ms - WINDOW_MS, now.cut_ms)
-    return lake.replace(TABLE, features(events, now.cut_ms), mark=now.mark).inserted
+    return lake.replace(TABLE, features(in_window(lake, now), now.cut_ms), mark=now.mark).inserted
 
 
 def go_on(lake: Lake, before: Seen, now: Seen) -> dict[str, int]:
@@ -137,8 +141,7 @@ def go_on(lake: Lake, before: Seen, now: Seen) -> dict[str, int]:
     changed = moved(lake, before, now).persist(StorageLevel.MEMORY_AND_DISK)
     try:
         told = changed.count()
-        events = within(counted(lake, now), now.cut_ms - WINDOW_MS, now.cut_ms)
-        made = features(events.join(changed, "visitor_id", how="left_semi"), now.cut_ms)
+        made = features(in_window(lake, now).join(changed, "visitor_id", how="left_semi"), now.cut_ms)
         stay = lake.read(TABLE).join(changed, "visitor_id", how="left_anti")
         rows = stay.withColumn("cut_ms", f.lit(now.cut_ms).cast("long")).unionByName(made)
         return {"visitors": lake.replace(TABLE, rows, mark=now.mark).inserted, "changed": told}

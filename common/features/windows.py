@@ -1,5 +1,7 @@
 """Spans of time on which both layers agree: tiles, the horizon, and where a window's tiles begin."""
 
+from datetime import UTC, date, datetime
+
 SECOND_MS = 1_000
 MINUTE_MS = 60 * SECOND_MS
 HOUR_MS = 60 * MINUTE_MS
@@ -29,6 +31,11 @@ def duration_ms(text: str) -> int:
 def tile_start(event_ms: int, tile_ms: int) -> int:
     """The start of the aligned tile that holds the instant."""
     return event_ms // tile_ms * tile_ms
+
+
+def utc_day(at_ms: int) -> date:
+    """The UTC day that holds the instant."""
+    return datetime.fromtimestamp(at_ms // SECOND_MS, UTC).date()
 
 
 def horizon_start(cut_ms: int) -> int:

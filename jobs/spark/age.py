@@ -3,7 +3,8 @@
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as f
 
-from common.age import BANDS, DATE, OLDEST, utc_day
+from common.age import BANDS, DATE, OLDEST
+from common.features.windows import utc_day
 from jobs.spark.tables import Lake
 
 

@@ -9,12 +9,12 @@ than the table, everything is recomputed.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as f
 
-from common.features.windows import DAY_MS
+from common.features.windows import DAY_MS, utc_day
 from jobs.spark.before import events_before
 from jobs.spark.tables import Lake
 
@@ -73,11 +73,6 @@ def touched(lake: Lake, before: Seen, now: Seen) -> DataFrame:
         return changed
     waited = (f.col("event_ms") >= before.cut_ms) | (f.col("ingest_ms") >= before.cut_ms)
     return changed.unionByName(counted(lake, now).where(waited))
-
-
-def utc_day(at_ms: int) -> date:
-    """The UTC day that holds the instant."""
-    return datetime.fromtimestamp(at_ms // 1000, UTC).date()
 
 
 def days_between(start_ms: int, end_ms: int) -> set[date]:

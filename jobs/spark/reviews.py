@@ -4,6 +4,8 @@ An event in quarantine is open unless the last decision about it is to discard i
 alone. One that was replayed has left it; where a rollback puts it back, it is open once more.
 """
 
+from collections.abc import Collection
+
 from pyspark import StorageLevel
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as f
@@ -27,6 +29,14 @@ def reviewed(lake: Lake) -> DataFrame:
     states = last_decided(lake, DISCARDED)
     events = lake.read("quarantine/events").join(states, [*KEY], how="left")
     return events.withColumn("state", f.coalesce("state", f.lit(OPEN)))
+
+
+def chosen(events: DataFrame, state: str, rules: Collection[str], topic: str) -> DataFrame:
+    """Those of the reviewed events in the state, of the rules and the topic; empty: of all."""
+    rows = events.where(f.col("state") == state)
+    if topic:
+        rows = rows.where(f.col("topic") == topic)
+    return rows.where(f.col("rule").isin(*rules)) if rules else rows
 
 
 def review(lake: Lake, events: DataFrame, state: str, run_id: str, by: str, why: str) -> int:

@@ -33,12 +33,11 @@ def open_tracking(lake: str, given: str) -> "Tracking | None":
     return Tracking(tracking_uri(lake, given), models_folder(lake).parent / "mlflow")
 
 
-def live_model(lake: str, given: str, cut_ms: int) -> tuple[Path, Manifest]:
+def live_model(lake: str, tracking: "Tracking | None", cut_ms: int) -> tuple[Path, Manifest]:
     """The model that lists for a cut are made with: the champion, or the newest where no track is kept.
 
     Raises IncompleteInput where there is none.
     """
-    tracking = open_tracking(lake, given)
     if tracking is None:
         return newest_model(lake, cut_ms)
     return model_named(lake, tracking.champion(cut_ms).model_version)

@@ -35,7 +35,7 @@ def lake(tmp_path):
 
 def test_promotion_rollback_and_what_was_live_when(lake):
     def live(cut: int) -> str:
-        return live_model(lake, "", cut)[1].model_version
+        return live_model(lake, open_tracking(lake, ""), cut)[1].model_version
 
     tracking = open_tracking(lake, "")
     assert tracking is not None and tracking.versions() == []
@@ -85,4 +85,4 @@ def test_a_training_killed_before_its_verdict_is_taken_up_under_other_arguments_
 
 def test_where_no_track_is_kept_the_newest_model_is_live(lake):
     assert open_tracking(lake, "none") is None
-    assert [live_model(lake, "none", cut)[1].model_version for cut in (15, 40)] == ["a", "c"]
+    assert [live_model(lake, open_tracking(lake, "none"), cut)[1].model_version for cut in (15, 40)] == ["a", "c"]

@@ -150,14 +150,10 @@ def cassandra(servers_dir):
 @pytest.fixture
 def cluster_spec(cassandra):
     """Where to connect (:class:`views.connect.ClusterSpec`): a keyspace of its own for each test, dropped after it."""
-    from views.connect import ClusterSpec, connect, disconnect, ensure_keyspace
+    from tests.platform.storm import keyspace
 
-    spec = ClusterSpec.parse(cassandra.address, keyspace=f"test_{uuid.uuid4().hex[:12]}")
-    ensure_keyspace(spec)
-    yield spec
-    session = connect(spec, with_keyspace=False)
-    session.execute(f"DROP KEYSPACE IF EXISTS {spec.keyspace}", timeout=60.0)
-    disconnect(session)
+    with keyspace(cassandra, "test") as spec:
+        yield spec
 
 
 @pytest.fixture(scope="session")

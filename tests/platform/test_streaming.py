@@ -19,7 +19,7 @@ from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 from common.admission import Rejection, policy_from_env, read_rejection, replay
 from common.bundle import build
 from common.contracts.triggers import TRIGGERS
-from common.embedding import fold_in, load_model, unpack_history, write_model
+from common.embedding import fold_in, load_model, unpack_history
 from common.triggers import RULES
 from local.flink import METRICS_PORTS, FlinkCluster
 from local.kafka import WRITTEN, create_topic
@@ -32,6 +32,7 @@ from streaming.names import job_name
 from streaming.run import LATENESS_MS
 from tests.platform.storm import LONG, keyspace, kill_workers, slots_freed
 from tests.streaming.absent import fired
+from tests.streaming.models import model
 from tests.streaming.oracle import embedding_rows, stored, view_differences
 from tests.streaming.traffic import Expected, Record, closer, expected, records
 from tests.views.test_versions import publish
@@ -323,23 +324,6 @@ def test_a_model_that_goes_live_amid_the_stream_is_followed(kafka, cassandra, fl
     after = embedding_rows(expected(second, policy).once)
     assert len(after) > 10
     assert {last[who][1] for who, _ in after} == {"m2"}
-
-
-def model(folder: Path, version: str, items: range) -> Path:
-    """A model of these items of the traffic."""
-    write_model(
-        folder / version,
-        model_version=version,
-        cut_ms=0,
-        alpha=4.0,
-        reg=0.1,
-        item_ids=[f"i{i}" for i in items],
-        factors=np.random.default_rng(items.start).normal(size=(len(items), 8)),
-        categories=["home.c0"] * len(items),
-        titles=["t"] * len(items),
-        prices=[None] * len(items),
-    )
-    return folder / version
 
 
 def archived(events: Path) -> list[dict[str, Any]]:

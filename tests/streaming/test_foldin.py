@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from common.embedding import HISTORY, HistoryEntry, fold_in, last_items, load_model, unpack_history, write_model
+from common.embedding import HISTORY, HistoryEntry, fold_in, last_items, load_model, unpack_history
 from common.errors import ContractError
 from streaming.foldin import Embedder
+from tests.streaming.models import model
 from tests.streaming.oracle import MemoryViews
 from views.pointer import Pointer
 from views.speed import SpeedRows
@@ -27,23 +28,6 @@ class Pointers:
 
     def move(self, version: str, uri: str = "") -> None:
         self.live = Pointer("batch", version, model_version=version, model_uri=uri)
-
-
-def model(folder: Path, version: str, items: int = 5) -> Path:
-    rng = np.random.default_rng(len(version) + items)
-    write_model(
-        folder / version,
-        model_version=version,
-        cut_ms=0,
-        alpha=4.0,
-        reg=0.1,
-        item_ids=[f"i{i}" for i in range(items)],
-        factors=rng.normal(size=(items, 8)),
-        categories=["c"] * items,
-        titles=["t"] * items,
-        prices=[None] * items,
-    )
-    return folder / version
 
 
 @pytest.fixture
@@ -77,7 +61,7 @@ def test_the_vector_is_the_fold_in_of_the_last_items_and_unknown_ones_are_counte
 
 def test_the_pointer_moves_and_the_next_batch_follows(tmp_path, pointers: Pointers) -> None:
     model(tmp_path, "v1")
-    second = model(tmp_path, "v2", items=9)
+    second = model(tmp_path, "v2", items=range(9))
     embedder = follower(pointers, None)
     pointers.move("v1", (tmp_path / "v1").as_uri())
     assert embedder.rows([EVENTS])[0]["model_version"] == "v1"
@@ -88,7 +72,7 @@ def test_the_pointer_moves_and_the_next_batch_follows(tmp_path, pointers: Pointe
 
 def test_a_flip_amid_the_stream_loses_no_event_and_mixes_no_models(tmp_path, pointers: Pointers) -> None:
     """Batches of a visitor's growing history while the pointer moves to and fro: each row is of one model, whole."""
-    folders = {"v1": model(tmp_path, "v1"), "v22": model(tmp_path, "v22", items=7)}
+    folders = {"v1": model(tmp_path, "v1"), "v22": model(tmp_path, "v22", items=range(7))}
     embedder = follower(pointers, tmp_path)
     rows = SpeedRows("g1", 7_000, ttl_s=0)
     views = MemoryViews()

@@ -402,8 +402,13 @@ class Lake:
             builder = builder.property(name, value)
         if contract.partition_by:
             builder = builder.partitionedBy(*contract.partition_by)
-        with self._carrying(None):
-            builder.execute()
+        try:
+            with self._carrying(None):
+                builder.execute()
+        except CONFLICTS:
+            # Another writer made it at the same moment, and it is there: all that was wanted.
+            if not self.exists(table):
+                raise
 
     def _redefine(self, table: str, out: DataFrame, mark: Mapping[str, int] | None) -> Written:
         """Replace rows, columns and properties by one commit. Delta then takes every column for one that may be null:

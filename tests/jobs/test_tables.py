@@ -2,6 +2,9 @@
 
 import json
 import multiprocessing
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from datetime import date
 from pathlib import Path
 
@@ -12,6 +15,7 @@ from pyspark.sql import functions as f
 from common.contracts.events import BRONZE_EVENTS
 from common.errors import ConcurrentRun, ContractError, IncompleteInput
 from jobs import cleanse, dedup_events
+from jobs.spark import tables
 from jobs.spark.observing import observed
 from jobs.spark.run import alone, execute
 from jobs.spark.schema import struct_type
@@ -170,6 +174,21 @@ def test_of_two_runs_of_a_job_at_once_one_goes_on(tmp_path):
         other.join()
     with alone(str(tmp_path), "rfm"):
         pass
+
+
+@pytest.mark.spark
+def test_a_table_that_several_writers_make_at_once_has_the_rows_of_all(spark, lake, monkeypatch):
+    # In one program commits take turns; other programs do not wait for each other.
+    monkeypatch.setattr(tables, "_session_settings", nullcontext())
+    together = threading.Barrier(3)
+
+    def write(offset):
+        together.wait(30)
+        return lake.append("bronze/events", frame(spark, [event(offset)]))
+
+    with ThreadPoolExecutor(3) as pool:
+        assert [written.inserted for written in pool.map(write, range(3))] == [1, 1, 1]
+    assert lake.read("bronze/events").count() == 3
 
 
 @pytest.mark.spark

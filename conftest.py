@@ -16,6 +16,7 @@ PURE_TIMEOUT = 120
 GROUPS = {
     # a Spark of its own for each job: it may run beside the session that the others share
     "tests/jobs/test_spark_submit.py": "servers",
+    "tests/jobs/test_sigkill.py": "nights",
     "tests/jobs/": "spark",
     "tests/common/test_expressions_engines.py": "spark",
     "tests/local/test_spark_fixture.py": "spark",

@@ -14,7 +14,7 @@ from common.ranking import Cells
 
 @dataclass(frozen=True)
 class RankingMetrics:
-    """Figures at k. The first four are means over visitors, those of popularity over the places in all lists."""
+    """Figures at k. The first six are means over visitors, those of popularity over the places in all lists."""
 
     users: int
     """Visitors judged."""
@@ -22,6 +22,11 @@ class RankingMetrics:
     """Relevant items in the list, by k."""
     recall: float
     """Relevant items in the list, by all that are relevant."""
+    f1: float
+    """The harmonic mean of both."""
+    auc: float
+    """Area under the curve of true against false positives down the list; what is not in it is taken to follow in any
+    order (the limited AUC of Schröder, Thiele and Lehner 2011). An order by chance has 0.5."""
     ndcg: float
     """Normalised discounted cumulative gain with a gain of 1 for a relevant item (Järvelin and Kekäläinen 2002)."""
     map: float
@@ -35,7 +40,7 @@ class RankingMetrics:
     that had them, less 1. 0 is none (after the popularity lift of Abdollahpouri et al. 2020)."""
 
 
-NAMES = ("precision", "recall", "ndcg", "map", "coverage", "novelty", "popularity_bias")
+NAMES = ("precision", "recall", "f1", "auc", "ndcg", "map", "coverage", "novelty", "popularity_bias")
 """The figures, in their order."""
 
 
@@ -59,12 +64,19 @@ def ranking_metrics(
     discounts = 1 / np.log2(np.arange(2, k + 2))
     ideal = np.cumsum(discounts)[np.minimum(wanted, k) - 1]
     found = hits.sum(axis=1)
+    # A place that is no hit goes one step of the others' number to the right; what is left rises straight to the end.
+    others = np.maximum(size - wanted, 1)
+    above = (np.cumsum(hits, axis=1) * (there & ~hits)).sum(axis=1)
+    missed = (there & ~hits).sum(axis=1)
+    area = above / (wanted * others) + (1 - missed / others) * (found / wanted + 1) / 2
     seen_by = np.maximum(popularity, 1).astype(np.float64)
     listed = seen_by[shown[there]]
     return RankingMetrics(
         users=users,
         precision=float((found / k).mean()),
         recall=float((found / wanted).mean()),
+        f1=float((2 * found / (k + wanted)).mean()),
+        auc=float(area.mean()),
         ndcg=float(((hits * discounts[: shown.shape[1]]).sum(axis=1) / ideal).mean()),
         map=float(((hits * (np.cumsum(hits, axis=1) / places)).sum(axis=1) / np.minimum(wanted, k)).mean()),
         coverage=len(np.unique(shown[there])) / size,

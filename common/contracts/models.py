@@ -4,7 +4,7 @@ from common.contracts.core import DOUBLE, EPOCH_MS, INT, LONG, STRING, Contract,
 
 MODEL_METRICS = Contract(
     name="model_metrics",
-    version=1,
+    version=2,
     key=("model_version", "ranking", "segment"),
     doc="How well a model and what it is compared with rank what visitors took up after the split (ranking_metrics).",
     fields=(
@@ -20,6 +20,8 @@ MODEL_METRICS = Contract(
         Field("coverage", DOUBLE, nullable=False, doc="Items in any list, by all items"),
         Field("novelty", DOUBLE, nullable=False, doc="Mean self-information of a listed item, in bits"),
         Field("popularity_bias", DOUBLE, nullable=False, doc="Listed items' popularity by that of those taken up, - 1"),
+        Field("f1", DOUBLE, doc="Harmonic mean of precision and recall; null of models judged before version 2"),
+        Field("auc", DOUBLE, doc="Limited area under the curve: 0.5 by chance; null of models judged before version 2"),
     ),
 )
 

@@ -23,7 +23,7 @@ def ranking_metrics(
     seen_by = popularity.select("item", f.greatest("n", f.lit(1)).alias("n"))
     judged = lists.join(named, "visitor_id", "inner").withColumn("items", f.slice("items", 1, k))
     groups = ("ranking", "segment")
-    accuracy = _accuracy(judged, k).groupBy(*groups).agg(f.count("*").alias("users"), *map(_mean, _ACCURACY))
+    accuracy = _accuracy(judged, items, k).groupBy(*groups).agg(f.count("*").alias("users"), *map(_mean, _ACCURACY))
     listed = (
         judged.select("ranking", f.explode("segments").alias("segment"), "items")
         .select(*groups, f.explode("items").alias("item"))
@@ -56,14 +56,14 @@ def ranking_metrics(
     )
 
 
-_ACCURACY = ("precision", "recall", "ndcg", "map")
+_ACCURACY = ("precision", "recall", "f1", "auc", "ndcg", "map")
 
 
 def _mean(name: str) -> f.Column:
     return f.avg(name).alias(name)
 
 
-def _accuracy(judged: DataFrame, k: int) -> DataFrame:
+def _accuracy(judged: DataFrame, items: int, k: int) -> DataFrame:
     """ranking, segment and the figures of each visitor, a row for each group it is in."""
     discounts = [1 / math.log2(place + 2) for place in range(k)]
     ideals = [math.fsum(discounts[: n + 1]) for n in range(k)]
@@ -71,24 +71,33 @@ def _accuracy(judged: DataFrame, k: int) -> DataFrame:
     zero = f.lit(0.0)
     hits = f.transform("items", lambda item: f.array_contains("relevant", item).cast("double"))
     gain = f.zip_with("hits", f.slice(f.array(*map(f.lit, discounts)), 1, f.size("hits")), lambda hit, d: hit * d)
-    so_far = f.struct(zero.alias("found"), zero.alias("sum"), zero.alias("place"))
+    so_far = f.struct(*(zero.alias(name) for name in ("found", "sum", "above", "place")))
 
     def step(at: f.Column, hit: f.Column) -> f.Column:
         found, place = at["found"] + hit, at["place"] + 1
-        return f.struct(found.alias("found"), (at["sum"] + hit * found / place).alias("sum"), place.alias("place"))
+        return f.struct(
+            found.alias("found"),
+            (at["sum"] + hit * found / place).alias("sum"),
+            (at["above"] + (1 - hit) * found).alias("above"),
+            place.alias("place"),
+        )
 
-    average = f.aggregate("hits", so_far, step, lambda at: at["sum"])
+    found, wanted = f.col("down.found"), f.size("relevant")
+    others = f.greatest(items - wanted, f.lit(1))
+    left = 1 - (f.col("down.place") - found) / others
     return (
         judged.withColumn("hits", hits)
-        .withColumn("found", f.aggregate("hits", zero, lambda a, b: a + b))
+        .withColumn("down", f.aggregate("hits", so_far, step))
         .select(
             "ranking",
             f.explode("segments").alias("segment"),
-            (f.col("found") / k).alias("precision"),
-            (f.col("found") / f.size("relevant")).alias("recall"),
+            (found / k).alias("precision"),
+            (found / wanted).alias("recall"),
+            (2 * found / (k + wanted)).alias("f1"),
+            (f.col("down.above") / (wanted * others) + left * (found / wanted + 1) / 2).alias("auc"),
             (f.aggregate(gain, zero, lambda a, b: a + b) / f.element_at(f.array(*map(f.lit, ideals)), of_k)).alias(
                 "ndcg"
             ),
-            (average / of_k).alias("map"),
+            (f.col("down.sum") / of_k).alias("map"),
         )
     )

@@ -208,7 +208,8 @@ DECLARED: tuple[Declared, ...] = (
         holds={
             f"{name}_is_a_share": f"{name} BETWEEN 0 AND 1.000000001"  # sums of parts round
             for name in ("precision", "recall", "ndcg", "map", "coverage")
-        },
+        }
+        | {f"{name}_is_a_share": f"{name} IS NULL OR {name} BETWEEN 0 AND 1.000000001" for name in ("f1", "auc")},
         may_be_empty=True,
     ),
     Declared(

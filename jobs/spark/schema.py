@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as f
 from pyspark.sql import types as t
 
 from common.contracts.core import Contract, Field, Kind
@@ -25,7 +26,7 @@ _NESTED: dict[str, Callable[..., t.DataType]] = {
     "float_vector": lambda n: t.ArrayType(t.FloatType(), containsNull=False),
     "map": lambda value: t.MapType(t.StringType(), data_type(value)),
     "list": lambda element: t.ArrayType(data_type(element)),
-    "struct": lambda *fields: t.StructType([_field(f) for f in fields]),
+    "struct": lambda *fields: t.StructType([_field(x) for x in fields]),
 }
 
 
@@ -42,16 +43,19 @@ def _field(field: Field) -> t.StructField:
 
 def struct_type(contract: Contract) -> t.StructType:
     """The contract's schema, fields in its order, nullability as declared."""
-    return t.StructType([_field(f) for f in contract.fields])
+    return t.StructType([_field(x) for x in contract.fields])
 
 
-def conform(frame: DataFrame, contract: Contract, where: str) -> DataFrame:
+def conform(frame: DataFrame, contract: Contract, where: str, stored: bool = False) -> DataFrame:
     """The frame's columns that the contract declares, in its order.
 
-    ``where`` names the table for the message. Raises ContractError with the difference where a column is
+    ``where`` names the table for the message. Of a ``stored`` table, which may be older than the contract, a column
+    that may be null and is not there yet is null. Raises ContractError with the difference where a column is
     missing or has another type; further columns are dropped.
     """
-    actual = {f.name: f.dataType for f in frame.schema.fields}
+    if stored:
+        frame = frame.withColumns({x.name: f.lit(None).cast(x.dataType) for x in lacking(frame.schema, contract)})
+    actual = {x.name: x.dataType for x in frame.schema.fields}
     differences = []
     for field in contract.fields:
         expected = data_type(field.kind)
@@ -65,6 +69,11 @@ def conform(frame: DataFrame, contract: Contract, where: str) -> DataFrame:
             f"{where} does not match contract {contract.name} v{contract.version}: {'; '.join(differences)}"
         )
     return frame.select(*contract.names)
+
+
+def lacking(schema: t.StructType, contract: Contract) -> list[t.StructField]:
+    """The contract's columns that may be null and are not in the schema: what a table gets without being remade."""
+    return [x for x in struct_type(contract).fields if x.nullable and x.name not in schema.names]
 
 
 def same_type(left: t.DataType, right: t.DataType) -> bool:

@@ -20,12 +20,13 @@ from delta.tables import DeltaTable
 from py4j.protocol import Py4JJavaError
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as f
+from pyspark.sql.types import StructType
 
 from common.contracts.core import Contract
 from common.contracts.registry import ALL
 from common.errors import ConcurrentRun, IncompleteInput
 from common.features.groups import GROUPS
-from jobs.spark.schema import conform, same_type, struct_type
+from jobs.spark.schema import conform, lacking, same_type, struct_type
 
 STATISTICS_KINDS = ("int", "long", "double", "decimal", "date", "epoch_ms")
 RUN, JOB, READS, MARK = "dovetail.run", "dovetail.job", "dovetail.reads", "dovetail.mark"
@@ -202,14 +203,15 @@ class Lake:
     def read(self, table: str, version: int | None = None) -> DataFrame:
         """The table at its newest or a given version, its contract checked and selected.
 
-        Raises IncompleteInput where it has not been made yet, ContractError where it differs from its contract.
+        A column that the contract got since, and that may be null, is null. Raises IncompleteInput where the table has
+        not been made yet, ContractError where it differs from its contract.
         """
         newest = self.version(table) if version is None else version
         if newest is None:
             raise IncompleteInput(f"the lake has no {table}: run {TABLES[table].made_by} first ({self.path(table)})")
         self._note("reads", table, newest)
         frame = self.spark.read.format("delta").option("versionAsOf", newest).load(self.path(table))
-        return conform(frame, TABLES[table].contract, table)
+        return conform(frame, TABLES[table].contract, table, stored=True)
 
     def read_or_empty(self, table: str) -> DataFrame:
         """As :meth:`read`; no rows where the table has not been made."""
@@ -220,7 +222,7 @@ class Lake:
     def as_declared(self, table: str) -> bool:
         """Whether the table as stored has the contract's columns, each of its type, and no others."""
         declared = struct_type(TABLES[table].contract)
-        stored = {x.name: x.dataType for x in DeltaTable.forPath(self.spark, self.path(table)).toDF().schema.fields}
+        stored = {x.name: x.dataType for x in self._stored(table).fields}
         return stored.keys() == set(declared.names) and all(same_type(stored[x.name], x.dataType) for x in declared)
 
     def changes(self, table: str, since: int | None) -> tuple[DataFrame, int]:
@@ -232,13 +234,13 @@ class Lake:
         if since >= newest:
             return self.spark.createDataFrame([], struct_type(TABLES[table].contract)), newest
         feed = self._feed(table, since, newest).where(f.col("_change_type").isin("insert", "update_postimage"))
-        return conform(feed, TABLES[table].contract, table), newest
+        return conform(feed, TABLES[table].contract, table, stored=True), newest
 
     def touched(self, table: str, since: int, until: int) -> DataFrame:
         """Every image, old and new, of the rows that changed after version ``since``, up to ``until``."""
         if since >= until:
             return self.spark.createDataFrame([], struct_type(TABLES[table].contract))
-        return conform(self._feed(table, since, until), TABLES[table].contract, table)
+        return conform(self._feed(table, since, until), TABLES[table].contract, table, stored=True)
 
     def _feed(self, table: str, since: int, newest: int) -> DataFrame:
         return (
@@ -296,7 +298,9 @@ class Lake:
 
     def append(self, table: str, frame: DataFrame, mark: Mapping[str, int] | None = None) -> Written:
         """Add the rows."""
-        return self._append(table, self._prepare(table, frame), mark)
+        out = self._prepare(table, frame)
+        self._widen(table)
+        return self._append(table, out, mark)
 
     def replace(
         self, table: str, frame: DataFrame, where: str | None = None, mark: Mapping[str, int] | None = None
@@ -310,6 +314,7 @@ class Lake:
             return self._redefine(table, out, mark)
         writer = out.write.format("delta").mode("overwrite").option("userMetadata", _metadata(mark))
         if where is not None:
+            self._widen(table)
             writer = writer.option("replaceWhere", where)
         return self._committed(table, lambda: writer.save(self.path(table)))
 
@@ -374,6 +379,7 @@ class Lake:
         replace_if: str | None,
     ) -> Written:
         out = self._prepare(table, frame)
+        self._widen(table)
         if self.version(table) == 0:
             # Just made: nothing to match. Files come out one a partition, as from a merge.
             columns = TABLES[table].contract.partition_by
@@ -409,6 +415,27 @@ class Lake:
             # Another writer made it at the same moment, and it is there: all that was wanted.
             if not self.exists(table):
                 raise
+
+    def _stored(self, table: str) -> StructType:
+        return DeltaTable.forPath(self.spark, self.path(table)).toDF().schema
+
+    def _widen(self, table: str) -> None:
+        """Give the table the columns that its contract got since and that may be null, by a commit of their own.
+
+        Its rows have null there. What is computed must be null for no other reason: its job finds other columns than
+        the contract's and replaces the whole table (jobs.spark.increment.seen).
+        """
+        columns = lacking(self._stored(table), TABLES[table].contract)
+        if not columns:
+            return
+        told = ", ".join(f"`{x.name}` {x.dataType.simpleString()}" for x in columns)
+        properties = ", ".join(f"'{name}' = '{value}'" for name, value in _properties(TABLES[table]).items())
+        with self._carrying(None):
+            self._committed(table, lambda: self._alter(table, f"ADD COLUMNS ({told})"))
+            self._committed(table, lambda: self._alter(table, f"SET TBLPROPERTIES ({properties})"))
+
+    def _alter(self, table: str, what: str) -> None:
+        self.spark.sql(f"ALTER TABLE delta.`{self.path(table)}` {what}")
 
     def _redefine(self, table: str, out: DataFrame, mark: Mapping[str, int] | None) -> Written:
         """Replace rows, columns and properties by one commit. Delta then takes every column for one that may be null:

@@ -12,12 +12,17 @@ from common.ranking_metrics import NAMES, ranking_metrics
 
 ITEMS = 12
 shown = st.lists(st.integers(0, ITEMS - 1), unique=True, max_size=8)
-wanted = st.sets(st.integers(0, ITEMS - 1), min_size=1)
+wanted = st.sets(st.integers(0, ITEMS - 1), min_size=1, max_size=ITEMS - 1)
 visitors = st.lists(st.tuples(shown, wanted), min_size=1, max_size=6)
 
 
+def place(listed: list[int], item: int) -> int:
+    """Where the item is in the list; behind it, together, are those that are not in it."""
+    return listed.index(item) if item in listed else len(listed)
+
+
 def naive(rows: list[tuple[list[int], set[int]]], popularity: list[int], of: int, k: int) -> dict[str, float]:
-    figures: dict[str, list[float]] = {name: [] for name in ("precision", "recall", "ndcg", "map")}
+    figures: dict[str, list[float]] = {name: [] for name in ("precision", "recall", "f1", "auc", "ndcg", "map")}
     places: list[int] = []
     for full, relevant in rows:
         listed = full[:k]
@@ -25,10 +30,15 @@ def naive(rows: list[tuple[list[int], set[int]]], popularity: list[int], of: int
         found = [item for item in listed if item in relevant]
         figures["precision"].append(len(found) / k)
         figures["recall"].append(len(found) / len(relevant))
-        gain = sum(1 / math.log2(place + 1) for place, item in enumerate(listed, 1) if item in relevant)
-        figures["ndcg"].append(gain / sum(1 / math.log2(place + 1) for place in range(1, min(k, len(relevant)) + 1)))
-        at = [len(set(listed[:place]) & relevant) / place for place, i in enumerate(listed, 1) if i in relevant]
-        figures["map"].append(sum(at) / min(k, len(relevant)))
+        precision, recall = len(found) / k, len(found) / len(relevant)
+        figures["f1"].append(2 * precision * recall / (precision + recall) if found else 0.0)
+        others = set(range(ITEMS)) - relevant
+        pairs = [(place(listed, good), place(listed, bad)) for good in relevant for bad in others]
+        figures["auc"].append(sum((good < bad) + (good == bad) / 2 for good, bad in pairs) / len(pairs))
+        gain = sum(1 / math.log2(at + 1) for at, item in enumerate(listed, 1) if item in relevant)
+        figures["ndcg"].append(gain / sum(1 / math.log2(at + 1) for at in range(1, min(k, len(relevant)) + 1)))
+        hits = [len(set(listed[:at]) & relevant) / at for at, i in enumerate(listed, 1) if i in relevant]
+        figures["map"].append(sum(hits) / min(k, len(relevant)))
     means = {name: sum(values) / len(rows) for name, values in figures.items()}
     had = [max(1, n) for n in popularity]
     of_relevant = [had[item] for _, relevant in rows for item in relevant]

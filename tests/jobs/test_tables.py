@@ -5,8 +5,11 @@ import multiprocessing
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from dataclasses import replace
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from delta.tables import DeltaTable
@@ -19,7 +22,7 @@ from jobs.spark import tables
 from jobs.spark.observing import observed
 from jobs.spark.run import alone, execute
 from jobs.spark.schema import struct_type
-from jobs.spark.tables import MARK, Lake, recording
+from jobs.spark.tables import MARK, TABLES, Lake, recording
 
 DAY_MS = 86_400_000
 START_MS = 1_772_323_200_000
@@ -51,6 +54,32 @@ def test_a_frame_that_breaks_its_contract_is_refused_with_the_difference(spark, 
     with pytest.raises(ContractError, match="category is missing; quantity is string, expected int"):
         lake.append("bronze/events", wrong)
     assert not lake.exists("bronze/events")
+
+
+@pytest.mark.spark
+def test_a_column_that_a_contract_gets_and_may_be_null_needs_no_table_made_anew(spark, lake, monkeypatch):
+    now = TABLES["silver/events"]
+    fields = tuple(x for x in now.contract.fields if x.name not in ("country", "price"))
+    with monkeypatch.context() as patch:
+        patch.setitem(TABLES, "silver/events", replace(now, contract=replace(now.contract, version=0, fields=fields)))
+        lake.append("silver/events", frame(spark, [event(1), event(2)]))
+    before = lake.version("silver/events")
+    assert [row["price"] for row in lake.read("silver/events").collect()] == [None, None]
+    priced: dict[str, Any] = {"price": Decimal("2.5000"), "country": "DE"}
+    lake.upsert("silver/events", frame(spark, [event(2, **priced), event(3, **priced)]))
+    lake.append("silver/events", frame(spark, [event(4, **priced)]))
+    assert {row["event_id"]: row["price"] for row in lake.read("silver/events").collect()} == {
+        "e1": None,
+        **dict.fromkeys(("e2", "e3", "e4"), Decimal("2.5000")),
+    }
+    changed, _ = lake.changes("silver/events", since=before)
+    assert {(row["event_id"], row["country"]) for row in changed.collect()} == {(f"e{n}", "DE") for n in (2, 3, 4)}
+    images = lake.touched("silver/events", 0, lake.version("silver/events"))
+    assert images.where("event_id = 'e2'").select("country").distinct().count() == 2
+    assert lake.as_declared("silver/events")
+    properties = DeltaTable.forPath(spark, lake.path("silver/events")).detail().collect()[0]["properties"]
+    assert properties["dovetail.contract"] == f"silver_events v{now.contract.version}"
+    assert "price" in properties["delta.dataSkippingStatsColumns"]
 
 
 @pytest.mark.spark

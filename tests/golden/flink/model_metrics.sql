@@ -10,8 +10,10 @@ CREATE TEMPORARY TABLE `model_metrics` (
   `map` DOUBLE NOT NULL,
   `coverage` DOUBLE NOT NULL,
   `novelty` DOUBLE NOT NULL,
-  `popularity_bias` DOUBLE NOT NULL
+  `popularity_bias` DOUBLE NOT NULL,
+  `f1` DOUBLE,
+  `auc` DOUBLE
 );
 
 -- as a value
-ROW<`model_version` STRING, `ranking` STRING, `segment` STRING, `k` INT, `users` BIGINT, `precision` DOUBLE, `recall` DOUBLE, `ndcg` DOUBLE, `map` DOUBLE, `coverage` DOUBLE, `novelty` DOUBLE, `popularity_bias` DOUBLE>
+ROW<`model_version` STRING, `ranking` STRING, `segment` STRING, `k` INT, `users` BIGINT, `precision` DOUBLE, `recall` DOUBLE, `ndcg` DOUBLE, `map` DOUBLE, `coverage` DOUBLE, `novelty` DOUBLE, `popularity_bias` DOUBLE, `f1` DOUBLE, `auc` DOUBLE>

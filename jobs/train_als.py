@@ -369,7 +369,7 @@ def follow(tracking: Tracking, folder: Path, counts: dict[str, Any], args: Args)
             least_share=args.least_share,
         )
         known = tracking.decide(version, decided.why, decided.promote)
-    return {"promoted": known.promotion > 0, "verdict": known.verdict}
+    return {"promoted": known.live, "verdict": known.verdict}
 
 
 def main(spark: SparkSession, args: Args) -> dict[str, Any]:

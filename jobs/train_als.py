@@ -42,11 +42,12 @@ from jobs.spark.before import members_before
 from jobs.spark.drift import ADDED, histograms
 from jobs.spark.evaluation import ALL
 from jobs.spark.increment import SOURCE, Seen, counted, days_between, on_days, wanted
-from jobs.spark.interactions import item_events, pairs
+from jobs.spark.interactions import item_events, pairs, require_ratings, tastes
 from jobs.spark.judging import (
     TOP,
     judge,
     judged_visitors,
+    liked,
     lists_of_blends,
     lists_of_fit,
     lists_of_popularity,
@@ -59,7 +60,7 @@ from jobs.spark.schema import struct_type
 from jobs.spark.tables import Lake
 from jobs.spark.tracking import Tracking, live_model, open_tracking
 
-ALGORITHM = "als-3"
+ALGORITHM = "als-4"
 """Part of a model's version; a change of what this file computes changes it."""
 
 POPULARITY, HYBRID = "popularity", "hybrid"
@@ -74,7 +75,8 @@ class Args(JobArgs):
     """Train ALS on the events before the cut."""
 
     mode: Mode = "implicit"
-    """implicit: an item's summed weight says how sure it is that the visitor likes it; explicit: how much."""
+    """implicit: an item's summed weight says how sure it is that the visitor likes it; explicit: the value of the
+    visitor's latest ``rate`` event says how much, and no other event counts."""
 
     rank: Annotated[int, Field(ge=1, le=512)] = 32
     """Length of an item's factor vector."""
@@ -158,22 +160,25 @@ def held_out(weighed: DataFrame, args: Args) -> f.Column:
 
 
 def judged_recipe(
-    lake: Lake, weighed: DataFrame, recipe: Recipe, live: Recipe | None, args: Args
+    lake: Lake, events: DataFrame, weighed: DataFrame, recipe: Recipe, live: Recipe | None, args: Args
 ) -> tuple[list[Row], dict[str, float]]:
     """The figures of a fit of the events before the split, and how much each source counts in a blend.
+
+    ``weighed`` are those of the item ``events`` that the mode is fitted on.
 
     Beside the fit stand popularity, items alike by visitors and by catalogue, the blend of those, and the ``live``
     recipe where it is another one. Where nobody can judge there are no figures, and the fit alone counts.
     """
-    marked = weighed.withColumn("test", held_out(weighed, args))
-    earlier = pairs(marked.where(~f.col("test"))).persist()
+    test = held_out(weighed, args)
+    earlier = pairs(weighed.where(~test), args.mode).persist()
+    taken = earlier if args.mode == "implicit" else pairs(events.where(~test))
     train = number(lake.spark, earlier)
     # Those of the night before: whether this cut's are there yet hangs on which step of the chain was quicker.
     segments = members_before(lake, args.cut).withColumnRenamed("from_segment", "segment")
-    judged = judged_visitors(train, marked.where("test"), segments, args.test_users).persist()
+    judged = judged_visitors(train, liked(weighed.where(test), train, args.mode), segments, args.test_users).persist()
     fitted = fit(train, recipe, args.blocks)
     alike = {
-        COOCCURRENCE: as_arrays(cooccurrence(earlier), train.item_ids),
+        COOCCURRENCE: as_arrays(cooccurrence(taken), train.item_ids),
         CONTENT: as_arrays(content(lake.read_or_empty("silver/items")), train.item_ids),
     }
     sources = (MODEL, *alike)
@@ -300,7 +305,10 @@ def added_since(lake: Lake, trained_ms: int, training: dict[str, Any], now: Seen
     if lake.partitions_added(SOURCE, version, now.version) is None:
         return None
     covered = lake.changes(SOURCE, version)[0].where(f.col("ingest_ms") < trained_ms)
-    return round(item_events(covered, trained_ms).select("event_id").distinct().count() / events, 6)
+    weighed = item_events(covered, trained_ms)
+    if training["recipe"]["mode"] == "explicit":
+        weighed = tastes(weighed, "explicit")
+    return round(weighed.select("event_id").distinct().count() / events, 6)
 
 
 def drift_since(
@@ -397,14 +405,15 @@ def train(spark: SparkSession, lake: Lake, args: Args, now: Seen, version: str, 
     folder = models_folder(args.lake) / version
     checkpoints = models_folder(args.lake).parent / "_checkpoints" / version
     spark.sparkContext.setCheckpointDir(str(checkpoints))
-    weighed = item_events(counted(lake, now), args.cut).select("visitor_id", "item_id", "event_ms", "weight")
-    weighed = weighed.persist()
+    events = item_events(counted(lake, now), args.cut)
+    weighed = tastes(events, args.mode).persist()
     recipe = recipe_of(args)
     try:
-        figures, weights = judged_recipe(lake, weighed, recipe, live, args)
+        require_ratings(weighed, args.mode)
+        figures, weights = judged_recipe(lake, events, weighed, recipe, live, args)
         lake.upsert("gold/model_metrics", metrics_rows(spark, version, figures))
-        events = weighed.count()
-        everything = number(spark, pairs(weighed))
+        count = weighed.count()
+        everything = number(spark, pairs(weighed, args.mode))
         fitted = fit(everything, recipe, args.blocks)
         manifest = write_model(
             folder,
@@ -425,7 +434,7 @@ def train(spark: SparkSession, lake: Lake, args: Args, now: Seen, version: str, 
     return {
         "model_version": version,
         "input_version": now.version,
-        "events": events,
+        "events": count,
         "items": manifest.items,
         **summary(figures),
         "groups": groups(figures),

@@ -291,7 +291,7 @@ class BatchVersions(_Layer):
         return flipped
 
     def drop_old(self) -> list[str]:
-        """Drop every version that is neither live nor kept, unless it is newer than the live one; its names."""
+        """Drop every version that is neither live nor behind that, unless it is newer and being made; the names."""
         current = self.live()
         if current is None:
             return []

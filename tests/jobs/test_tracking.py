@@ -107,9 +107,9 @@ class Dying:
         return write_or_die
 
 
-def trained(tracking: Tracking, lake: str, ndcg: float) -> dict[str, Any]:
+def trained(tracking: Tracking, lake: str, ndcg: float, **more: Any) -> dict[str, Any]:
     """Model b's night, which a training of that nDCG ends."""
-    counts = {"model_version": "b", "test_users": 500, "ndcg": ndcg, "ndcg_popularity": 0.1}
+    counts = {"model_version": "b", "test_users": 500, "ndcg": ndcg, "ndcg_popularity": 0.1} | more
     return train_als.follow(tracking, models_folder(lake) / "b", counts, train_als.Args(lake=lake, cut=7_200_000))
 
 
@@ -154,6 +154,16 @@ def test_whatever_write_it_is_killed_after_a_rerun_ends_as_one_that_was_not(lake
     undisturbed = outcome(writes)
     assert [v.model_version for v in undisturbed[1] if v.live] == [live]
     assert [outcome(died_after) for died_after in range(writes)] == [undisturbed] * writes
+
+
+@pytest.mark.parametrize(("users", "promoted"), [(200, False), (199, True)])
+def test_the_live_models_own_night_counts_where_enough_visitors_judged_it(lake, users, promoted):
+    tracking = open_tracking(lake, "")
+    assert tracking is not None
+    live = {"model_version": "a", "test_users": users, "ndcg": 0.3}
+    told = trained(tracking, lake, 0.2, live_on_its_night=live)
+    assert told["promoted"] is promoted
+    assert promoted or "more than 20% below the 0.3000" in told["verdict"]
 
 
 def test_a_promotion_is_told_by_the_alias(lake):

@@ -338,9 +338,10 @@ def fold_in_arrays(
     model: ItemFactors, count: int, users: NDArray[Any], items: NDArray[Any], weights: NDArray[Any]
 ) -> FoldIn:
     """Fold in ``count`` users given as flat arrays: entry i is user ``users[i]``'s, of item index ``items[i]`` (-1:
-    unknown) and weight ``weights[i]``."""
+    unknown) and weight ``weights[i]``; entries of no weight (0 where implicit, NaN) say nothing."""
     unknown = np.bincount(users[items < 0], minlength=count).astype(np.int64)
-    have = (items >= 0) & (weights > 0)
+    said = weights >= 0 if model.manifest.mode == "explicit" else weights > 0  # a rating of 0 is the worst there is
+    have = (items >= 0) & said
     pairs, at = np.unique(users[have].astype(np.int64) * len(model.item_ids) + items[have], return_inverse=True)
     ratings = np.bincount(at, weights[have], len(pairs)).astype(np.float64)
     owners, known_items = np.divmod(pairs, max(1, len(model.item_ids)))

@@ -23,11 +23,12 @@ from common.embedding import ItemFactors, fold_in_arrays, load_model, pack_recom
 from common.errors import IncompleteInput
 from common.hybrid import Neighbours, blended, from_lists, from_neighbours
 from common.ranking import Cells, best_products
+from jobs.spark.als import Mode
 from jobs.spark.args import ARGUMENTS, JobArgs, Names
 from jobs.spark.before import events_before
 from jobs.spark.cuts import of_this_cut
 from jobs.spark.hybrid import blended_lists
-from jobs.spark.interactions import item_events
+from jobs.spark.interactions import item_events, rating
 from jobs.spark.models import read_training
 from jobs.spark.neighbours import CONTENT, COOCCURRENCE, as_arrays
 from jobs.spark.run import run
@@ -63,11 +64,19 @@ class Args(JobArgs):
     """Event types whose items a visitor has already: they are left out of the list."""
 
 
-def histories(weighed: DataFrame, leave_out: Sequence[str]) -> DataFrame:
-    """One row a visitor: the items shown interest in, their summed weights, and whether each is had already."""
+def histories(weighed: DataFrame, leave_out: Sequence[str], mode: Mode) -> DataFrame:
+    """One row a visitor: the items shown interest in, their summed weights, and whether each is had already.
+
+    Where the mode is explicit the weight is the latest rating, and null of an item that is had and was not rated.
+    """
+    if mode == "implicit":
+        weight = f.sum("weight")
+    else:
+        weight = f.max_by(rating(), f.when(rating().isNotNull(), f.struct("event_ms", "event_id")))
     pairs = weighed.groupBy("visitor_id", "item_id").agg(
-        f.sum("weight").alias("weight"), f.max(f.col("event_type").isin(*leave_out)).alias("had")
+        weight.alias("weight"), f.max(f.col("event_type").isin(*leave_out)).alias("had")
     )
+    pairs = pairs.where(f.col("weight").isNotNull() | f.col("had"))
     return pairs.groupBy("visitor_id").agg(f.collect_list(f.struct("item_id", "weight", "had")).alias("items"))
 
 
@@ -86,8 +95,8 @@ def folded(visitors: DataFrame, model: Broadcast[ItemFactors]) -> DataFrame:
             items = factors.indexes(history.field("item_id").to_pylist())
             weights = history.field("weight").to_numpy(zero_copy_only=False).astype(np.float64)
             result = fold_in_arrays(factors, batch.num_rows, users, items, weights)
-            known = items >= 0
-            had = history.field("had").to_numpy(zero_copy_only=False).astype(bool) & known
+            known = (items >= 0) & ~np.isnan(weights)
+            had = history.field("had").to_numpy(zero_copy_only=False).astype(bool) & (items >= 0)
             vectors = result.vectors.astype(np.float32)
             made = pa.RecordBatch.from_arrays(
                 [
@@ -168,7 +177,7 @@ def main(spark: SparkSession, args: Args) -> dict[str, Any]:
     shared, shared_alike = spark.sparkContext.broadcast(model), spark.sparkContext.broadcast(alike)
     weighed = item_events(events_before(lake, args.cut), args.cut)
     # Read once by the model and once by the blend.
-    visitors = folded(histories(weighed, args.leave_out), shared).persist()
+    visitors = folded(histories(weighed, args.leave_out, manifest.mode), shared).persist()
     with item_blocks(spark, model.factors) as blocks:
         blend = blended_lists(visitors, blocks, shared_alike, {"hybrid": weights}, args.top)
         lists = packed(blend.select("visitor_id", "items", "scores")).withColumns(

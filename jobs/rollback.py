@@ -2,10 +2,12 @@
 
 gold/runs says which versions a run read and wrote. Each table that it made or read goes back to that version by one
 more commit, so nothing is lost and a rollback can itself be rolled back; bronze stays, since it is what came in, and
-customers go back with an import of theirs alone. The pointer goes back to the batch version that the run published,
-where it published one and it is still kept.
+customers go back with an import of theirs alone. The pointer goes to the batch version that the run published, where it
+published one and that is still kept: two behind the live one are, and those that rollbacks came back from until
+something is published. Whether it is, is looked at before any table goes back.
 """
 
+import sys
 from collections.abc import Iterable
 from contextlib import ExitStack
 from typing import Annotated, Any
@@ -64,7 +66,11 @@ def published(steps: Iterable[Row]) -> str | None:
 
 
 def main(spark: SparkSession, args: Args) -> dict[str, Any]:
-    """Restore the tables, then the pointer."""
+    """Restore the tables, then the pointer.
+
+    ``live`` in the counts is the batch version that the pointer names at the end, None where it was not looked at;
+    ``not_kept`` the one that the run published and that is gone, so that the views stay as they are.
+    """
     lake = Lake(spark, args.lake)
     runs = lake.read("gold/runs")
     ours = runs.where(f.col("run_id") == args.run)
@@ -76,28 +82,30 @@ def main(spark: SparkSession, args: Args) -> dict[str, Any]:
     versions = versions_after(steps)
     if not versions:
         raise ConfigError(f"--run: run {args.run} ({steps[0]['job']}) read and wrote no table that could go back")
+    version = published(steps) if args.pointer else None
+    jobs = {TABLES[table].made_by for table in versions} | (set() if version is None else {"publish"})
     restored = {}
-    with ExitStack() as locks:
-        for job in sorted({TABLES[table].made_by for table in versions}):
-            locks.enter_context(alone(args.lake, job))
-        for table, version in sorted(versions.items()):
-            if lake.version(table) != version:
-                lake.restore(table, version)
-                restored[table] = version
-    live = published(steps)
-    if live is not None and args.pointer:
-        live = go_live(args, live)
-    return {"restored": restored, "live": live if args.pointer else None}
-
-
-def go_live(args: Args, version: str) -> str:
-    """Point to a batch version that is kept; returns what is live."""
-    with connected(cluster_spec(args)) as session:
-        versions = BatchVersions(session)
-        current = versions.live()
-        if current is not None and current.live == version:
-            return version
-        return versions.rollback(version).live
+    with ExitStack() as held:
+        for job in sorted(jobs):
+            held.enter_context(alone(args.lake, job))
+        views = None if version is None else BatchVersions(held.enter_context(connected(cluster_spec(args))))
+        kept = [] if views is None else views.kept()
+        for table, at in sorted(versions.items()):
+            if lake.version(table) != at:
+                lake.restore(table, at)
+                restored[table] = at
+        if views is None or version is None:
+            return {"restored": restored, "live": None, "not_kept": None}
+        current = views.rollback(version) if version in kept else views.live()
+    live = None if current is None else current.live
+    if live != version:
+        print(
+            f"the tables are as run {args.run} left them, the views stay at {live or 'nothing'}: "
+            f"batch version {version} is not kept any more; run publish for its cut",
+            file=sys.stderr,
+            flush=True,
+        )
+    return {"restored": restored, "live": live, "not_kept": None if live == version else version}
 
 
 if __name__ == "__main__":

@@ -8,12 +8,14 @@ the cut, the input's version and the parameters: where that version has been tra
 Told so, a night leaves the training out where the live model is young and the input has not drifted (common.drift).
 
 A new model is a challenger. It becomes the champion, which lists are made with, where it ranks better than popularity
-and than the recipe of the champion fitted on the same events (common.promotion).
+and than the recipe of the champion fitted on the same events, and not far below the champion on its own night
+(common.promotion).
 """
 
 import hashlib
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,7 +36,7 @@ from common.embedding import ItemFactors, fold_in_arrays, load_model, write_mode
 from common.errors import ConfigError, ContractError, IncompleteInput
 from common.features.windows import DAY_MS
 from common.hybrid import weights_by_accuracy
-from common.promotion import LEAST_SHARE, Group, Unjudged, verdict
+from common.promotion import LARGEST_DROP, LEAST_SHARE, Group, Unjudged, verdict
 from common.ranking_metrics import NAMES
 from jobs.spark.als import Fit, Mode, Ratings, Recipe, fit, number
 from jobs.spark.args import ARGUMENTS, JobArgs
@@ -42,11 +44,12 @@ from jobs.spark.before import members_before
 from jobs.spark.drift import ADDED, histograms
 from jobs.spark.evaluation import ALL
 from jobs.spark.increment import SOURCE, Seen, counted, days_between, on_days, wanted
-from jobs.spark.interactions import item_events, pairs
+from jobs.spark.interactions import item_events, pairs, require_ratings, tastes
 from jobs.spark.judging import (
     TOP,
     judge,
     judged_visitors,
+    liked,
     lists_of_blends,
     lists_of_fit,
     lists_of_popularity,
@@ -59,7 +62,7 @@ from jobs.spark.schema import struct_type
 from jobs.spark.tables import Lake
 from jobs.spark.tracking import Tracking, live_model, open_tracking
 
-ALGORITHM = "als-3"
+ALGORITHM = "als-4"
 """Part of a model's version; a change of what this file computes changes it."""
 
 POPULARITY, HYBRID = "popularity", "hybrid"
@@ -74,7 +77,8 @@ class Args(JobArgs):
     """Train ALS on the events before the cut."""
 
     mode: Mode = "implicit"
-    """implicit: an item's summed weight says how sure it is that the visitor likes it; explicit: how much."""
+    """implicit: an item's summed weight says how sure it is that the visitor likes it; explicit: the value of the
+    visitor's latest ``rate`` event says how much, and no other event counts."""
 
     rank: Annotated[int, Field(ge=1, le=512)] = 32
     """Length of an item's factor vector."""
@@ -111,6 +115,10 @@ class Args(JobArgs):
 
     least_share: Annotated[float, Field(ge=0, le=1)] = LEAST_SHARE
     """How much of popularity's nDCG the model must reach in every group of test visitors; 0 to look at none."""
+
+    largest_drop: Annotated[float, Field(ge=0, le=1)] = LARGEST_DROP
+    """How far the model's nDCG may lie below the one that the live model reached on its own night, by that one, for the
+    model to go live; 1 to look at none."""
 
     unjudged: Unjudged = "promote"
     """What becomes of a model that can't be judged: promote for newer data's sake, or hold it."""
@@ -158,22 +166,26 @@ def held_out(weighed: DataFrame, args: Args) -> f.Column:
 
 
 def judged_recipe(
-    lake: Lake, weighed: DataFrame, recipe: Recipe, live: Recipe | None, args: Args
+    lake: Lake, events: DataFrame, weighed: DataFrame, recipe: Recipe, live: Recipe | None, args: Args
 ) -> tuple[list[Row], dict[str, float]]:
     """The figures of a fit of the events before the split, and how much each source counts in a blend.
 
-    Beside the fit stand popularity, items alike by visitors and by catalogue, the blend of those, and the ``live``
-    recipe where it is another one. Where nobody can judge there are no figures, and the fit alone counts.
+    ``weighed`` are those of the item ``events`` that the mode is fitted on. Beside the fit stand popularity, items
+    alike by visitors and by catalogue, the blend of those, and the ``live`` recipe where it is another one. The blend's
+    figures are of weights that its visitors had no part in: either half of them is ranked for with the weights that the
+    other half gives. The weights returned are by all of them. Where nobody can judge there are no figures, and the fit
+    alone counts.
     """
-    marked = weighed.withColumn("test", held_out(weighed, args))
-    earlier = pairs(marked.where(~f.col("test"))).persist()
+    test = held_out(weighed, args)
+    earlier = pairs(weighed.where(~test), args.mode).persist()
+    taken = earlier if args.mode == "implicit" else pairs(events.where(~test))
     train = number(lake.spark, earlier)
     # Those of the night before: whether this cut's are there yet hangs on which step of the chain was quicker.
     segments = members_before(lake, args.cut).withColumnRenamed("from_segment", "segment")
-    judged = judged_visitors(train, marked.where("test"), segments, args.test_users).persist()
+    judged = judged_visitors(train, liked(weighed.where(test), train, args.mode), segments, args.test_users).persist()
     fitted = fit(train, recipe, args.blocks)
     alike = {
-        COOCCURRENCE: as_arrays(cooccurrence(earlier), train.item_ids),
+        COOCCURRENCE: as_arrays(cooccurrence(taken), train.item_ids),
         CONTENT: as_arrays(content(lake.read_or_empty("silver/items")), train.item_ids),
     }
     sources = (MODEL, *alike)
@@ -182,15 +194,31 @@ def judged_recipe(
     if live is not None and live != recipe:
         lists = lists.unionByName(lists_of_fit(fit(train, live, args.blocks), judged, LIVE))
     figures = judge(train, judged, lists)
-    reached = {row["ranking"]: row["ndcg"] for row in figures if row["segment"] == ALL}
-    weights = {MODEL: 1.0}
-    if reached:
-        weights = weights_by_accuracy({name: reached[name] for name in sources}, reached[POPULARITY])
-        figures += judge(train, judged, lists_of_blends(fitted, judged, alike, {HYBRID: weights}))
+    if figures:
+        first = of_first_half()
+        blended = []
+        for half, other in ((first, ~first), (~first, first)):
+            weights = blend_weights(judge(train, judged.where(other), lists), sources)
+            blended.append(lists_of_blends(fitted, judged.where(half), alike, {HYBRID: weights}))
+        figures += judge(train, judged, blended[0].unionByName(blended[1]))
+    weights = blend_weights(figures, sources)
     judged.unpersist()
     earlier.unpersist()
     train.forget()
     return figures, weights
+
+
+def of_first_half() -> f.Column:
+    """Whether a judged visitor is of the first of two halves, by a hash of the id."""
+    return f.pmod(f.xxhash64("visitor_id", f.lit(HYBRID)), f.lit(2)) == 0
+
+
+def blend_weights(figures: list[Row], sources: Sequence[str]) -> dict[str, float]:
+    """How much each source counts in a blend by its figures; the model alone where nobody judged."""
+    reached = {row["ranking"]: row["ndcg"] for row in figures if row["segment"] == ALL}
+    if not reached:
+        return {MODEL: 1.0}
+    return weights_by_accuracy({name: reached[name] for name in sources}, reached[POPULARITY])
 
 
 def metrics_rows(spark: SparkSession, version: str, figures: list[Row]) -> DataFrame:
@@ -246,7 +274,7 @@ def fold_in_difference(folder: Path, ratings: Ratings, fitted: Fit, limit: int =
 _WHEN = ("retrain", "oldest_days", "drift_days", "drift_threshold")
 """Arguments that say when to train."""
 
-_NOT_CONTENT = ("lake", "tracking_uri", "least_test_users", "least_share", "unjudged", *_WHEN)
+_NOT_CONTENT = ("lake", "tracking_uri", "least_test_users", "least_share", "largest_drop", "unjudged", *_WHEN)
 """Arguments that the model does not hang on."""
 
 
@@ -269,13 +297,24 @@ def item_columns(lake: Lake, item_ids: list[str]) -> dict[str, list[Any]]:
     }
 
 
-def live_recipe(tracking: Tracking | None, args: Args) -> Recipe | None:
-    """The recipe of the live model; None where there is none yet."""
+def kind_of_test(args: Args) -> dict[str, Any]:
+    """What decides the test that a model is judged by: figures of others can't be compared."""
+    return {"mode": args.mode, "split": args.split, "test_fraction": args.test_fraction}
+
+
+def recorded(live: dict[str, Any] | None, args: Args) -> dict[str, Any] | None:
+    """What the live model reached on its own night, by how many visitors; None where that was another kind of test."""
+    if live is None or live.get("test") != kind_of_test(args):
+        return None
+    return {name: live[name] for name in ("model_version", "test_users", "ndcg")}
+
+
+def champion_training(tracking: Tracking | None, args: Args) -> dict[str, Any] | None:
+    """What the training of the live model counted; None where there is none yet."""
     if tracking is None:
         return None
     live = next((version for version in tracking.versions() if version.live), None)
-    training = None if live is None else read_training(models_folder(args.lake) / live.model_version)
-    return None if training is None else Recipe(**training["recipe"])
+    return None if live is None else read_training(models_folder(args.lake) / live.model_version)
 
 
 # When to train
@@ -300,7 +339,10 @@ def added_since(lake: Lake, trained_ms: int, training: dict[str, Any], now: Seen
     if lake.partitions_added(SOURCE, version, now.version) is None:
         return None
     covered = lake.changes(SOURCE, version)[0].where(f.col("ingest_ms") < trained_ms)
-    return round(item_events(covered, trained_ms).select("event_id").distinct().count() / events, 6)
+    weighed = item_events(covered, trained_ms)
+    if training["recipe"]["mode"] == "explicit":
+        weighed = tastes(weighed, "explicit")
+    return round(weighed.select("event_id").distinct().count() / events, 6)
 
 
 def drift_since(
@@ -357,6 +399,7 @@ def follow(tracking: Tracking, folder: Path, counts: dict[str, Any], args: Args)
         figures = {k: float(v) for k, v in counts.items() if isinstance(v, int | float)}
         run_id = tracking.log(version, {"model_version": version}, parameters, figures, folder=folder)
         tracking.register(version, args.cut, folder, run_id)
+        live = counts.get("live_on_its_night")
         decided = verdict(
             counts["test_users"],
             args.least_test_users,
@@ -367,9 +410,11 @@ def follow(tracking: Tracking, folder: Path, counts: dict[str, Any], args: Args)
             outdated=any(v.live and v.cut_ms > args.cut for v in versions),
             groups={name: Group(**told) for name, told in counts.get("groups", {}).items()},
             least_share=args.least_share,
+            recorded=live["ndcg"] if live and live["test_users"] >= args.least_test_users else None,
+            largest_drop=args.largest_drop,
         )
         known = tracking.decide(version, decided.why, decided.promote)
-    return {"promoted": known.promotion > 0, "verdict": known.verdict}
+    return {"promoted": known.live, "verdict": known.verdict}
 
 
 def main(spark: SparkSession, args: Args) -> dict[str, Any]:
@@ -386,25 +431,32 @@ def main(spark: SparkSession, args: Args) -> dict[str, Any]:
         kept, told = due(lake, tracking, args, now) if args.retrain == "drift" else (None, {})
         if kept is not None:
             return kept | told | {"trained": False}
-        counts = train(spark, lake, args, now, version, live_recipe(tracking, args)) | told
+        counts = train(spark, lake, args, now, version, champion_training(tracking, args)) | told
         write_training(folder, counts)
     decided = {} if tracking is None else follow(tracking, folder, counts, args)
     return counts | decided | {"trained": trained}
 
 
-def train(spark: SparkSession, lake: Lake, args: Args, now: Seen, version: str, live: Recipe | None) -> dict[str, Any]:
-    """Judge the recipe, fit it on everything and write the artefact; returns what it counted."""
+def train(
+    spark: SparkSession, lake: Lake, args: Args, now: Seen, version: str, live: dict[str, Any] | None
+) -> dict[str, Any]:
+    """Judge the recipe, fit it on everything and write the artefact; returns what it counted.
+
+    ``live`` is what the training of the live model counted.
+    """
     folder = models_folder(args.lake) / version
     checkpoints = models_folder(args.lake).parent / "_checkpoints" / version
     spark.sparkContext.setCheckpointDir(str(checkpoints))
-    weighed = item_events(counted(lake, now), args.cut).select("visitor_id", "item_id", "event_ms", "weight")
-    weighed = weighed.persist()
+    events = item_events(counted(lake, now), args.cut)
+    weighed = tastes(events, args.mode).persist()
     recipe = recipe_of(args)
+    live_recipe = None if live is None else Recipe(**live["recipe"])
     try:
-        figures, weights = judged_recipe(lake, weighed, recipe, live, args)
+        require_ratings(weighed, args.mode)
+        figures, weights = judged_recipe(lake, events, weighed, recipe, live_recipe, args)
         lake.upsert("gold/model_metrics", metrics_rows(spark, version, figures))
-        events = weighed.count()
-        everything = number(spark, pairs(weighed))
+        count = weighed.count()
+        everything = number(spark, pairs(weighed, args.mode))
         fitted = fit(everything, recipe, args.blocks)
         manifest = write_model(
             folder,
@@ -425,10 +477,12 @@ def train(spark: SparkSession, lake: Lake, args: Args, now: Seen, version: str, 
     return {
         "model_version": version,
         "input_version": now.version,
-        "events": events,
+        "events": count,
         "items": manifest.items,
         **summary(figures),
         "groups": groups(figures),
+        "test": kind_of_test(args),
+        "live_on_its_night": recorded(live, args),
         "recipe": asdict(recipe),
         "source_weights": {name: round(weight, 6) for name, weight in weights.items()},
         "fold_in_users": compared,

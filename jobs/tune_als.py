@@ -26,8 +26,8 @@ from jobs.spark.als import Mode, Ratings, Recipe, fit, number
 from jobs.spark.args import ARGUMENTS, JobArgs, Names
 from jobs.spark.before import events_before
 from jobs.spark.evaluation import ALL
-from jobs.spark.interactions import item_events, pairs
-from jobs.spark.judging import judge, judged_visitors, lists_of_fit, split_instant
+from jobs.spark.interactions import item_events, pairs, require_ratings, tastes
+from jobs.spark.judging import judge, judged_visitors, liked, lists_of_fit, split_instant
 from jobs.spark.models import models_folder
 from jobs.spark.run import run
 from jobs.spark.schema import struct_type
@@ -234,7 +234,8 @@ def split(lake: Lake, args: Args) -> list[Fold]:
     validated = args.folds * args.validation_fraction
     if validated >= 1:
         raise ConfigError(f"--folds {args.folds} of --validation-fraction {args.validation_fraction} leave no history")
-    weighed = item_events(events_before(lake, args.cut), args.cut).select("visitor_id", "item_id", "event_ms", "weight")
+    weighed = tastes(item_events(events_before(lake, args.cut), args.cut), args.mode)
+    require_ratings(weighed, args.mode)
     known = weighed.where(f.col("event_ms") < split_instant(weighed, args.test_fraction)).persist()
     newest = [(args.folds - fold) * args.validation_fraction for fold in range(args.folds)]
     instants = [split_instant(known, fraction) for fraction in newest]
@@ -242,10 +243,10 @@ def split(lake: Lake, args: Args) -> list[Fold]:
     found = []
     ends: list[int | None] = [*instants[1:], None]
     for begin, end in zip(instants, ends, strict=True):
-        train = number(lake.spark, pairs(known.where(f.col("event_ms") < begin)))
+        train = number(lake.spark, pairs(known.where(f.col("event_ms") < begin), args.mode))
         later = known.where(f.col("event_ms") >= begin)
         later = later if end is None else later.where(f.col("event_ms") < end)
-        judged = judged_visitors(train, later, nobody, args.test_users).persist()
+        judged = judged_visitors(train, liked(later, train, args.mode), nobody, args.test_users).persist()
         judged.count()
         found.append(Fold(train, judged))
     known.unpersist()

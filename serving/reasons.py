@@ -53,8 +53,13 @@ class Contributions:
 
 
 def contributions(catalogue: Catalogue, history: Sequence[HistoryEntry]) -> Contributions | None:
-    """Fold a history in and keep each item's share; None where the model knows none of its items."""
+    """Fold a history in and keep each item's share; None where the model knows none of its items.
+
+    None too where it is a model of ratings: the weights of a history are none, so the list of the cut stands.
+    """
     model = catalogue.model
+    if model.manifest.mode == "explicit":
+        return None
     known = [(model.index[item], weight) for item, weight in item_weights(history).items() if item in model.index]
     known = [(index, weight) for index, weight in known if weight > 0]
     if not known:

@@ -39,13 +39,17 @@ class Embedder:
     def rows(self, histories: Sequence[Sequence[HistoryEntry]]) -> list[dict[str, Any]]:
         """One row a history: model_version, vector, history, unknown_items, and ``anchor_ms``, its newest event.
 
-        Histories are as common.embedding.last_items gives them.
+        Histories are as common.embedding.last_items gives them. Their weights are no ratings, so a model of ratings
+        folds none in: there is no vector.
         """
         if not histories:
             return []
         model = self.model()
         if model is None:
             return [_row("", None, history, 0) for history in histories]
+        if model.manifest.mode == "explicit":
+            unknown = [sum(entry.item_id not in model.index for entry in history) for history in histories]
+            return [_row(model.model_version, None, *told) for told in zip(histories, unknown, strict=True)]
         folded = fold_in_batch(model, histories)
         vectors = folded.vectors.astype("<f4")
         return [

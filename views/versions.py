@@ -28,6 +28,9 @@ from views.tables import BATCH, SPEED, VERSIONS_VIEW, create_base, create_tables
 KEPT_VERSIONS = 2
 """Versions kept behind the live one: a reader may still be on one, and a rollback needs no load."""
 
+_AHEAD = "ahead"
+"""In a pointer's info: the versions that rollbacks came back from, newest first."""
+
 _CLAIM_TRIES = 100
 
 
@@ -234,27 +237,52 @@ class BatchVersions(_Layer):
             self._state(current.live, "retired")
         return flipped
 
-    def rollback(self, to: str | None = None) -> Pointer:
-        """Make the version before, or one that is kept, live again; raises ViewMissing where it is not kept."""
+    def kept(self) -> list[str]:
+        """The versions that can be made live, newest first: those that rollbacks came back from, which the next
+        publication drops, the live one, and those behind it."""
         current = self.live()
-        if current is None or not current.previous:
+        return [] if current is None else self._kept(current)
+
+    def _kept(self, current: Pointer) -> list[str]:
+        there = {version.name for version in list_versions(self.session, self.layer) if version.state != "dropped"}
+        line = (*current.info.get(_AHEAD, ()), current.live, *current.previous[:KEPT_VERSIONS])
+        return [name for name in line if name in there]
+
+    def rollback(self, to: str | None = None) -> Pointer:
+        """Make the version behind the live one, or one of :meth:`kept`, live again: so a rollback can be rolled back.
+
+        Raises ViewMissing where the version is not kept.
+        """
+        current = self.live()
+        kept = [] if current is None else self._kept(current)
+        behind = [] if current is None else kept[kept.index(current.live) + 1 :]
+        if current is None or to is None and not behind:
             raise ViewMissing("there is no batch version to go back to")
-        if to is not None and to not in current.previous[:KEPT_VERSIONS]:
-            kept = ", ".join(current.previous[:KEPT_VERSIONS])
-            raise ViewMissing(f"batch version {to} is not kept any more; there are {kept}: publish its cut again")
-        back = current.previous.index(to) if to is not None else 0
-        target = find_version(self.session, self.layer, current.previous[back])
+        name = behind[0] if to is None else to
+        if name == current.live:
+            return current
+        if name not in kept:
+            others = ", ".join(other for other in kept if other != current.live) or "none"
+            raise ViewMissing(f"batch version {name} is not kept any more; there are {others}: publish its cut again")
+        target = find_version(self.session, self.layer, name)
+        at = kept.index(name)
         model = current.info.get("models", {}).get(target.name, {})
         flipped = self._flip(
             current,
             {
                 "live": target.name,
-                "previous": [*current.previous[back + 1 :]],
+                "previous": kept[at + 1 :],
                 "cut_ms": target.cut_ms,
                 "model_version": model.get("version"),
                 "model_uri": model.get("uri"),
                 "info": json.dumps(
-                    {**_without_features(current), "rolled_back": current.live, **_features(target)}, sort_keys=True
+                    {
+                        **_without_features(current),
+                        "rolled_back": current.live,
+                        _AHEAD: kept[:at],
+                        **_features(target),
+                    },
+                    sort_keys=True,
                 ),
             },
         )
@@ -263,7 +291,7 @@ class BatchVersions(_Layer):
         return flipped
 
     def drop_old(self) -> list[str]:
-        """Drop every version that is neither live nor kept, unless it is newer than the live one; its names."""
+        """Drop every version that is neither live nor behind that, unless it is newer and being made; the names."""
         current = self.live()
         if current is None:
             return []

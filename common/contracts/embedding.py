@@ -10,7 +10,11 @@ USER_EMBEDDING = Contract(
     fields=(
         Field("visitor_id", STRING, nullable=False),
         Field("model_version", STRING, nullable=False, doc="Empty while no model is live"),
-        Field("vector", BYTES, doc="The fold-in, float32 little-endian; null while no model is live"),
+        Field(
+            "vector",
+            BYTES,
+            doc="The fold-in, float32 little-endian; null while no model is live, and where it is explicit",
+        ),
         Field("history", BYTES, nullable=False, doc="At most 50 entries (common.embedding.pack_history)"),
         Field("unknown_items", LONG, nullable=False, doc="History entries whose item the model does not know"),
         Field("updates", LONG, nullable=False, doc="Item events of the visitor in this generation"),

@@ -20,7 +20,7 @@ class Recipe:
     """What a fit hangs on besides its data."""
 
     mode: Mode = "implicit"
-    """implicit: a weight says how sure it is that the visitor likes the item; explicit: how much."""
+    """implicit: a weight says how sure it is that the visitor likes the item; explicit: it is the rating to be met."""
     rank: int = 32
     """Length of an item's factor vector."""
     iterations: int = 10

@@ -9,7 +9,7 @@ from pyspark.sql import functions as f
 
 from common.errors import IncompleteInput
 from common.hybrid import Neighbours
-from jobs.spark.als import Fit, Ratings
+from jobs.spark.als import Fit, Mode, Ratings
 from jobs.spark.evaluation import ranking_metrics
 from jobs.spark.hybrid import blended_lists
 from jobs.spark.topk import item_blocks, top_k
@@ -27,6 +27,15 @@ def split_instant(weighed: DataFrame, fraction: float) -> int:
     if row is None or row["at"] is None:
         raise IncompleteInput("no event before the cut says anything about an item: import history first")
     return int(row["at"])
+
+
+def liked(test: DataFrame, train: Ratings, mode: Mode) -> DataFrame:
+    """The events of the test that speak for an item: all, or where explicit those whose rating is not below the mean of
+    the ratings before the split."""
+    if mode == "implicit":
+        return test
+    mean = train.rated.agg(f.avg("rating").alias("mean"))
+    return test.join(f.broadcast(mean), f.col("weight") >= f.col("mean"), "left_semi")
 
 
 def judged_visitors(train: Ratings, test: DataFrame, segments: DataFrame, limit: int) -> DataFrame:

@@ -164,30 +164,42 @@ class Tracking:
         return Registered(str(made.version), model_version, cut_ms, "", 0, False)
 
     def decide(self, model_version: str, verdict: str, promote: bool) -> Registered:
-        """Keep the verdict on a version, and make it live where it is to be; raises ConfigError where it is unknown."""
+        """Make a version live where it is to be, and keep the verdict on it; raises ConfigError where it is unknown.
+
+        The verdict comes last: a version that has one needs nothing more, and a run that was killed before is taken up.
+        """
         versions = self.versions()
         chosen = next((v for v in versions if v.model_version == model_version), None)
         if chosen is None:
             known = ", ".join(v.model_version for v in versions[:5]) or "none"
             raise ConfigError(f"there is no model {model_version!r}; the newest are: {known}")
-        self._client.set_model_version_tag(MODEL, chosen.number, "verdict", verdict)
         if promote and not chosen.live:
-            promotion = 1 + max(v.promotion for v in versions)
-            self._client.set_model_version_tag(MODEL, chosen.number, "promotion", str(promotion))
+            last = max(v.promotion for v in versions)
+            if not last or chosen.promotion < last:  # else a run that was killed has numbered it
+                self._client.set_model_version_tag(MODEL, chosen.number, "promotion", str(last + 1))
             self._client.set_registered_model_alias(MODEL, CHAMPION, chosen.number)
+        self._client.set_model_version_tag(MODEL, chosen.number, "verdict", verdict)
         return next(v for v in self.versions() if v.number == chosen.number)
 
     def rollback(self) -> Registered:
-        """Make the version that was live before the live one live again; raises ConfigError where there is none."""
+        """Make the version that was live before the live one live again; raises ConfigError where there is none.
+
+        The alias comes last: one that was killed before goes on where it was, and does not go back twice.
+        """
         versions = self.versions()
         live = next((v for v in versions if v.live), None)
-        before = [v for v in versions if v.promotion and not v.live and (live is None or v.promotion < live.promotion)]
-        if live is None or not before:
+        if live is None:
+            raise ConfigError("no model is live: there is nothing to go back from")
+        # Live without a number is one whose rollback was killed.
+        before = [
+            v for v in versions if v.promotion and not v.live and (v.promotion < live.promotion or not live.promotion)
+        ]
+        if not before:
             raise ConfigError("no model was live before this one: there is nothing to go back to")
         target = max(before, key=lambda v: v.promotion)
-        self._client.set_registered_model_alias(MODEL, CHAMPION, target.number)
         self._client.set_model_version_tag(MODEL, live.number, "verdict", "rolled back")
         self._client.set_model_version_tag(MODEL, live.number, "promotion", "0")
+        self._client.set_registered_model_alias(MODEL, CHAMPION, target.number)
         return next(v for v in self.versions() if v.number == target.number)
 
     def champion(self, cut_ms: int) -> Registered:

@@ -27,6 +27,24 @@ def test_a_model_of_an_earlier_cut_does_not_replace_a_later_one() -> None:
 
 
 @pytest.mark.parametrize(
+    ("figure", "recorded", "largest_drop", "promote"),
+    [
+        (0.12, 0.15, 0.2, True),  # just 20 % below
+        (0.1199, 0.15, 0.2, False),
+        (0.12, None, 0.0, True),
+        (0.12, 0.15, 1.0, True),
+        (0.12, 0.1201, 0.0, False),
+    ],
+)
+def test_a_model_far_below_what_the_live_one_reached_on_its_own_night_is_held(
+    figure: float, recorded: float | None, largest_drop: float, promote: bool
+) -> None:
+    decided = verdict(500, 100, figure, 0.05, None, "promote", recorded=recorded, largest_drop=largest_drop)
+    assert decided.promote is promote
+    assert promote or "below the 0.1" in decided.why and "look whether events are missing" in decided.why
+
+
+@pytest.mark.parametrize(
     ("group", "promote"),
     [
         (Group(50, 0.04, 0.10), False),

@@ -2,18 +2,23 @@
 
 import json
 from collections import defaultdict
+from contextlib import contextmanager
 from decimal import Decimal
 from functools import partial
 from typing import Any
 
 import pytest
 
-from common.errors import ConcurrentRun, ConfigError, IncompleteInput
+from common.errors import ConcurrentRun, ConfigError, IncompleteInput, ServerUnavailable
 from jobs import chain, cleanse, rollback
-from jobs.spark.run import Run, alone, execute, new_run_id, record_killed
+from jobs.spark.run import Run, alone, execute, new_run_id, record, record_killed
 from jobs.spark.tables import Lake, recording
 from tests.jobs.dying import Killed, run_killed
 from tests.jobs.test_tables import DAY_MS, START_MS, carried, event, frame
+from views.connect import connected
+from views.errors import ViewMissing
+from views.pointer import Pointer
+from views.versions import BatchVersions
 
 pytestmark = pytest.mark.spark
 
@@ -192,3 +197,117 @@ def test_customers_go_back_with_their_own_import_and_with_no_run_that_read_them(
     assert rollback.versions_after(steps) == {"gold/memberships": 7, "gold/rfm": 5}  # type: ignore[arg-type]
     imported = {"job": "import_customers", "outcome": "ok", "reads": {}, "writes": {"silver/customers": 4}}
     assert rollback.versions_after([imported]) == {"silver/customers": 4}  # type: ignore[list-item]
+
+
+def publishing(spark: Any, lake: Lake, version: str, offset: int) -> str:
+    """A run that wrote silver/cleansed and published that version; its id."""
+    lake.append("silver/cleansed", frame(spark, [sale(offset)]))
+    run_id, writes = new_run_id(), {"silver/cleansed": lake.version("silver/cleansed") or 0}
+    counts = {"cleanse": {}, "publish": {"version": version}}
+    steps = [
+        Run(run_id, job, "{}", {}, writes if job == "cleanse" else {}, json.dumps(told), START_MS, 1.0, "ok")
+        for job, told in counts.items()
+    ]
+    record(spark, lake.root, steps)
+    return run_id
+
+
+class Views:
+    """The pointer to three versions, of which the first is gone; it keeps what is asked of it."""
+
+    def __init__(self, asked: list[str]) -> None:
+        self.asked = asked
+        self.names = ["v3", "v2"]
+        self.at = "v3"
+
+    def kept(self) -> list[str]:
+        self.asked.append("kept")
+        return self.names
+
+    def live(self) -> Pointer:
+        return Pointer("batch", self.at)
+
+    def rollback(self, to: str) -> Pointer:
+        self.asked.append(to)
+        if to not in self.names:
+            raise ViewMissing(f"batch version {to} is not kept any more")
+        self.at = to
+        return self.live()
+
+
+def test_whether_the_views_can_go_back_is_looked_at_before_a_table_does(spark, tmp_path, monkeypatch, capsys):
+    lake = Lake(spark, str(tmp_path / "lake"))
+    runs = [publishing(spark, lake, f"v{number}", number) for number in (1, 2, 3)]
+    asked: list[str] = []
+    views = Views(asked)
+    restore = Lake.restore
+
+    def restored(self: Lake, table: str, version: int) -> None:
+        asked.append(table)
+        restore(self, table, version)
+
+    @contextmanager
+    def away(_: Any) -> Any:
+        raise ServerUnavailable("no Cassandra")
+        yield
+
+    @contextmanager
+    def there(_: Any) -> Any:
+        yield None
+
+    monkeypatch.setattr(Lake, "restore", restored)
+    monkeypatch.setattr(rollback, "BatchVersions", lambda _: views)
+
+    def back_to(run: str) -> Any:
+        asked.clear()
+        return rollback.main(spark, rollback.Args(lake=lake.root, run=run))
+
+    with monkeypatch.context() as patch, pytest.raises(ServerUnavailable):
+        patch.setattr(rollback, "connected", away)
+        back_to(runs[1])
+    assert asked == [] and lake.read("silver/cleansed").count() == 3
+
+    monkeypatch.setattr(rollback, "connected", there)
+    with alone(lake.root, "publish"), pytest.raises(ConcurrentRun, match="another run of publish"):
+        back_to(runs[1])
+    assert back_to(runs[1]) == {"restored": {"silver/cleansed": 2}, "live": "v2", "not_kept": None}
+    assert asked == ["kept", "silver/cleansed", "v2"]
+    assert back_to(runs[1]) == {"restored": {}, "live": "v2", "not_kept": None}
+    assert capsys.readouterr().err == ""
+    assert back_to(runs[0]) == {"restored": {"silver/cleansed": 1}, "live": "v2", "not_kept": "v1"}
+    assert asked == ["kept", "silver/cleansed"] and lake.read("silver/cleansed").count() == 1
+    assert "the views stay at v2: batch version v1 is not kept any more; run publish for" in capsys.readouterr().err
+    assert back_to(runs[2])["live"] == "v3" and lake.read("silver/cleansed").count() == 3
+
+
+@pytest.mark.platform
+@pytest.mark.timeout(600)
+def test_tables_and_views_go_back_and_forth_together(spark, tmp_path, cluster_spec, capsys):
+    from tests.views.test_versions import publish
+
+    lake = Lake(spark, str(tmp_path / "lake"))
+    with connected(cluster_spec) as session:
+        versions = BatchVersions(session)
+        made = [publish(versions, model_version=f"m{number}").name for number in (1, 2, 3, 4)]
+        runs = [publishing(spark, lake, name, number) for number, name in enumerate(made)]
+
+        def back_to(number: int) -> tuple[Any, ...]:
+            args = rollback.Args(
+                lake=lake.root, run=runs[number], cassandra=cluster_spec.address, keyspace=cluster_spec.keyspace
+            )
+            told = rollback.main(spark, args)
+            pointer = versions.live()
+            assert pointer is not None and pointer.live == told["live"]
+            rows = lake.read("silver/cleansed").count()
+            return made.index(told["live"]), told["not_kept"], pointer.model_version, pointer.previous, rows
+
+        assert back_to(1) == (1, None, "m2", (), 2)
+        assert back_to(3) == (3, None, "m4", (made[2], made[1]), 4)
+        assert back_to(2) == (2, None, "m3", (made[1],), 3)
+        assert "not kept" not in capsys.readouterr().err
+        # Three versions were published after it.
+        assert back_to(0) == (2, made[0], "m3", (made[1],), 1)
+        assert f"batch version {made[0]} is not kept any more" in capsys.readouterr().err
+        made.append(publish(versions, model_version="m5").name)
+        assert versions.drop_old() == [made[0], made[3]]
+        assert back_to(3) == (4, made[3], "m5", (made[2], made[1]), 4)

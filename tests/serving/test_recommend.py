@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -82,6 +83,18 @@ def test_a_list_without_a_known_history_claims_no_item_of_it(catalogue: Catalogu
     assert listed.items[0].item_id == "toys.cars-3"
     assert listed.items[0].reasons[0].kind == "listed"
     assert listed.items[0].reasons[0].item_id is None
+
+
+def test_by_a_model_of_ratings_the_list_of_the_cut_stands(catalogue: Catalogue) -> None:
+    manifest = msgspec.structs.replace(catalogue.model.manifest, mode="explicit")
+    rated = Catalogue(replace(catalogue.model, manifest=manifest))
+    blob = pack_recommendations([rated.model.index["toys.cars-3"], rated.model.index["toys.cars-1"]], [1.0, 0.9])
+    known = ask(with_speed(batch(rated, recommendations=blob), TEA), live_with(rated), NOTHING)
+    assert (known.level, known.items[0].item_id) == ("personal", "toys.cars-3")
+    assert known.items[0].reasons[0].kind == "listed"
+    assert not any(reason.kind == "acted" for item in known.items for reason in item.reasons)
+    new = ask(with_speed(VisitorRows(), CARS), live_with(rated))
+    assert new.level == "session" and not any(r.kind == "acted" for item in new.items for r in item.reasons)
 
 
 def test_a_click_moves_scores_and_order(catalogue: Catalogue) -> None:

@@ -2,13 +2,19 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from common.embedding import write_model
 
 
-def model(folder: Path, version: str, items: Sequence[int] = range(5)) -> Path:
+def model(
+    folder: Path,
+    version: str,
+    items: Sequence[int] = range(5),
+    mode: Literal["implicit", "explicit"] = "implicit",
+) -> Path:
     """A model of the items ``i<number>``, its factors seeded by its name and items; its folder."""
     rng = np.random.default_rng([len(version), *items])
     write_model(
@@ -17,6 +23,7 @@ def model(folder: Path, version: str, items: Sequence[int] = range(5)) -> Path:
         cut_ms=0,
         alpha=4.0,
         reg=0.1,
+        mode=mode,
         item_ids=[f"i{i}" for i in items],
         factors=rng.normal(size=(len(items), 8)),
         categories=["c"] * len(items),

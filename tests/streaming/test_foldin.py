@@ -59,6 +59,15 @@ def test_the_vector_is_the_fold_in_of_the_last_items_and_unknown_ones_are_counte
     assert [row["model_version"] for row in rows] == ["v1", "v1"]
 
 
+def test_by_a_model_of_ratings_no_clicks_are_folded_in(tmp_path, pointers: Pointers) -> None:
+    model(tmp_path, "v1", mode="explicit")
+    pointers.move("v1")
+    (row,) = follower(pointers, tmp_path).rows([EVENTS])
+    assert (row["model_version"], row["vector"]) == ("v1", None)
+    assert row["unknown_items"] == sum(entry.item_id in ("i5", "i6") for entry in EVENTS)
+    assert unpack_history(row["history"]) == EVENTS
+
+
 def test_the_pointer_moves_and_the_next_batch_follows(tmp_path, pointers: Pointers) -> None:
     model(tmp_path, "v1")
     second = model(tmp_path, "v2", items=range(9))

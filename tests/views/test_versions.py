@@ -172,6 +172,33 @@ def test_a_rollback_goes_back_to_any_version_that_is_kept(session: Session) -> N
     assert set(versions.drop_old()) == {second.name, third.name}
 
 
+def test_a_rollback_can_be_rolled_back_until_something_is_published(session: Session) -> None:
+    versions = BatchVersions(session)
+    assert versions.kept() == []
+    first, second, third = (
+        publish(versions, CUT + day * 86_400_000, model_version=f"m{day}", model_uri=f"u{day}") for day in range(3)
+    )
+    newest_first = [third.name, second.name, first.name]
+    before = versions.live()
+    assert before is not None and versions.kept() == newest_first
+    assert versions.rollback(third.name) == before, "it is live"
+    assert versions.rollback(first.name).previous == ()
+    assert versions.kept() == newest_first
+    middle = versions.rollback(second.name)
+    assert (middle.live, middle.model_version, middle.previous) == (second.name, "m1", (first.name,))
+    assert versions.rollback().live == first.name
+    again = versions.rollback(third.name)
+    assert versions.kept() == newest_first
+    assert (again.live, again.cut_ms, again.previous) == (before.live, before.cut_ms, before.previous)
+    assert (again.model_version, again.model_uri) == ("m2", "u2")
+    versions.rollback()
+    fourth = publish(versions, CUT + 3 * 86_400_000)
+    assert versions.kept() == [fourth.name, second.name, first.name]
+    assert versions.drop_old() == [third.name]
+    with pytest.raises(ViewMissing, match=f"{third.name} is not kept any more; there are {second.name}, {first.name}"):
+        versions.rollback(third.name)
+
+
 def test_generations_are_made_live_once_they_read_from_early_enough(session: Session) -> None:
     publish(BatchVersions(session))
     generations = Generations(session)

@@ -24,6 +24,7 @@ spark-submit \
   --least-test-users 200 \
   --unjudged promote \
   --least-share 0.5 \
+  --largest-drop 0.2 \
   --retrain always \
   --oldest-days 7 \
   --drift-days 7 \

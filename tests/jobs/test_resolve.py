@@ -1,5 +1,6 @@
 """Customers become persons: found without labels, kept from run to run, each field by its rule, nothing told."""
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -14,7 +15,7 @@ from pyspark.sql import functions as f
 
 from common.admission import policy_from_env
 from common.contracts.customers import CUSTOMERS
-from common.errors import ConfigError
+from common.errors import ConfigError, ContractError
 from common.resolution.comparisons import COMPARISONS, SIZES
 from jobs import import_customers, resolve_customers
 from jobs.resolve_customers import golden, grouped, identified, in_question, letters
@@ -205,9 +206,8 @@ def test_rows_that_cannot_be_read_or_have_no_id_are_kept_with_the_reason_though_
         "10,Eve,,,,",
     ]
     (tmp_path / "c.csv").write_text("\n".join(lines))
-    args = import_customers.Args(
-        lake=str(tmp_path / "lake"), path=str(tmp_path / "c.csv"), mapping=str(tmp_path / "map.yaml"), dataset="shop"
-    )
+    shop = {"path": str(tmp_path / "c.csv"), "mapping": str(tmp_path / "map.yaml"), "dataset": "shop"}
+    args = import_customers.Args(lake=str(tmp_path / "lake"), most_rejected=0.6, **shop)
     deaths, counts = run_killed(monkeypatch, spark, import_customers.main, args)
     assert deaths == 2
     assert (counts["rows_in"], counts["accepted"], counts["new_customers"]) == (7, 3, 2)
@@ -219,6 +219,10 @@ def test_rows_that_cannot_be_read_or_have_no_id_are_kept_with_the_reason_though_
     assert ann["updated_ms"] == 1_767_312_000_000 and ann["country"] == "NO" and ann["email_hash"].startswith("k1_")
     again = import_customers.main(spark, args)
     assert (again["new_customers"], again["updated_customers"], again["new_rejections"]) == (0, 0, 0)
+    said = "4 of 7 rows were rejected, above --most-rejected 0.5: invalid_text 2, missing_field 1, placeholder_id 1; "
+    with pytest.raises(ContractError, match=f"{said}they are in bronze/rejections, topic customers:shop:"):
+        import_customers.main(spark, dataclasses.replace(args, most_rejected=0.5))
+    assert lake.read("bronze/rejections").count() == 4 and lake.read("silver/customers").count() == 2
 
 
 def test_a_mapping_without_an_id_is_refused(spark, tmp_path, pseudonym_key):

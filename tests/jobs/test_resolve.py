@@ -15,7 +15,7 @@ from pyspark.sql import functions as f
 
 from common.admission import policy_from_env
 from common.contracts.customers import CUSTOMERS
-from common.errors import ConfigError, ContractError
+from common.errors import ConfigError, ContractError, IncompleteInput
 from common.resolution.comparisons import COMPARISONS, SIZES
 from jobs import import_customers, resolve_customers
 from jobs.resolve_customers import golden, grouped, identified, in_question, letters
@@ -132,6 +132,33 @@ def test_a_killed_run_done_again_gives_the_same_persons(spark, shop, tmp_path, m
     deaths, _ = run_killed(monkeypatch, spark, resolve_customers.main, args)
     assert deaths == len(OUTPUTS)
     assert {name: everything(lake, name) for name in OUTPUTS} == expected
+
+
+def test_of_customers_who_share_no_block_each_is_a_person(spark, tmp_path):
+    lake = Lake(spark, str(tmp_path / "lake"))
+    args = resolve_customers.Args(lake=lake.root, random_pairs=1_000)
+    lake.replace("silver/customers", spark.createDataFrame([], struct_type(CUSTOMERS)))
+    with pytest.raises(IncompleteInput, match="silver/customers has no rows: run import_customers first"):
+        resolve_customers.main(spark, args)
+    assert not lake.exists("gold/persons")
+
+    people = [("k1_a", "Ann", "Berg", "1980-01-02"), ("k1_b", "Odd", "Vik", "1991-11-30"), ("k1_c", None, None, None)]
+    names = ("customer_id", "given_name", "family_name", "birth_date")
+    rows = [dict(zip(names, person, strict=True)) | {"source": "shop", "updated_ms": 1} for person in people]
+    made = [tuple(row.get(name) for name in CUSTOMERS.names) for row in rows]
+    lake.replace("silver/customers", spark.createDataFrame(made, struct_type(CUSTOMERS)))
+    counts = resolve_customers.main(spark, args)
+    told = {name: counts[name] for name in ("customers", "persons", "pairs", "expected_matches", "review", "weights")}
+    assert told == {"customers": 3, "persons": 3, "pairs": 0, "expected_matches": 0, "review": 0, "weights": {}}
+    links = {row["customer_id"]: row["person_id"] for row in lake.read("gold/person_links").collect()}
+    assert links.keys() == {"k1_a", "k1_b", "k1_c"} and len(set(links.values())) == 3
+
+    # A verdict needs no weights.
+    said = {"by": "anna", "when": "2026-11-18", "why": "She told.", "verdict": "same"}
+    (tmp_path / "verdicts.yaml").write_text(yaml.safe_dump([{"customer": "k1_a", "other": "k1_c", **said}]))
+    resolve_customers.main(spark, dataclasses.replace(args, verdicts=str(tmp_path / "verdicts.yaml")))
+    now = {row["customer_id"]: row["person_id"] for row in lake.read("gold/person_links").collect()}
+    assert now["k1_a"] == now["k1_c"] != now["k1_b"] == links["k1_b"]
 
 
 def test_a_verdict_is_honoured_kept_and_told(spark, shop):

@@ -78,7 +78,7 @@ STEPS: tuple[Step, ...] = (
         check.Args,
         ("sessionize", "features", "visitor_features", "segment", "memberships", "personas", "recommend"),
     ),
-    Step(publish.main, publish.Args, ("sessionize", "features", "segment", "recommend", "check", "parity")),
+    Step(publish.main, publish.Args, ("sessionize", "features", "rfm", "segment", "recommend", "check", "parity")),
 )
 """The chain: an order in which each step stands behind those it needs, the long ones early."""
 

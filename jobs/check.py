@@ -8,8 +8,10 @@ the newest. The results are written as Data Docs: they hold counts and the names
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass as plain_dataclass
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,18 +20,22 @@ from pydantic.dataclasses import dataclass
 from pyspark.sql import DataFrame, SparkSession
 
 from common.errors import ConfigError, QualityGateFailed
-from jobs.spark.args import ARGUMENTS, JobArgs, Names
-from jobs.spark.reviews import open_by_rule
+from common.features.windows import DAY_MS, utc_day
+from jobs.spark.args import ARGUMENTS, JobArgs, Names, Share
+from jobs.spark.reviews import by_rule, open_by_day
 from jobs.spark.run import run
 from jobs.spark.tables import Lake
 
 if TYPE_CHECKING:
-    from great_expectations.core import ExpectationSuiteValidationResult
+    from great_expectations.core import ExpectationSuite, ExpectationSuiteValidationResult
     from great_expectations.data_context import AbstractDataContext
 
     from jobs.spark.expectations import Declared
 
 SOURCE = "lake"
+LEAST_EVENTS = 100
+"""Of fewer events no share is told: two of three may be an hour's chance."""
+
 CONDITIONS_TOLD = 100
 """Broken conditions that a result names at most: all there are."""
 
@@ -43,6 +49,9 @@ class Args(JobArgs):
 
     days: Annotated[int, Field(ge=1, le=3650)] = 2
     """Days before the cut that are looked at in tables that grow by the day."""
+
+    most_quarantined: Share = 0.3
+    """Largest share of these days' events that may wait in quarantine; of fewer than a hundred events none is told."""
 
     docs: str = ""
     """Folder of the Data Docs; empty for quality/ in the lake's folder, none to write none."""
@@ -97,25 +106,50 @@ def new_context(docs: Path | None) -> "AbstractDataContext":
     return context
 
 
-def judge(context: "AbstractDataContext", declared: "Declared", rows: DataFrame) -> Judged:
-    """Run the checkpoint of one table's suite on its rows."""
+def judge(context: "AbstractDataContext", name: str, suite: "ExpectationSuite", rows: DataFrame) -> Judged:
+    """Run the checkpoint of a suite on the rows of what has this name."""
     import great_expectations as gx
 
-    from jobs.spark.expectations import judged, suite
-
-    asset = context.data_sources.get(SOURCE).add_dataframe_asset(declared.table.replace("/", "_"))
+    asset = context.data_sources.get(SOURCE).add_dataframe_asset(name.replace("/", "_"))
     batch = asset.add_batch_definition_whole_dataframe("whole")
-    empty = declared.may_be_empty and bool(declared.also) and rows.isEmpty()
-    made = context.suites.add(suite(declared, empty))
+    made = context.suites.add(suite)
     validation = context.validation_definitions.add(gx.ValidationDefinition(name=made.name, data=batch, suite=made))
     # Values of the column fault are names of conditions; of other columns no value is asked for.
     told = {"result_format": "BASIC", "partial_unexpected_count": CONDITIONS_TOLD}
     checkpoint = context.checkpoints.add(
         gx.Checkpoint(name=made.name, validation_definitions=[validation], result_format=told)
     )
-    result = checkpoint.run(batch_parameters={"dataframe": judged(rows, declared)})
+    result = checkpoint.run(batch_parameters={"dataframe": rows})
     found = next(iter(result.run_results.values()))
-    return Judged(declared.table, len(found.results), tuple(failures(found)))
+    return Judged(name, len(found.results), tuple(failures(found)))
+
+
+def judge_table(context: "AbstractDataContext", declared: "Declared", rows: DataFrame) -> Judged:
+    """Judge rows of one table by its suite."""
+    from jobs.spark.expectations import judged, suite
+
+    empty = declared.may_be_empty and bool(declared.also) and rows.isEmpty()
+    return judge(context, declared.table, suite(declared, empty), judged(rows, declared))
+
+
+def judge_share(
+    context: "AbstractDataContext", lake: Lake, args: Args, waiting: Mapping[tuple[str, date], int]
+) -> Judged | None:
+    """Judge the share of the newest days' events that wait in quarantine; None where they are too few for one."""
+    from jobs.spark.expectations import recent, share_suite
+
+    rules = by_rule(waiting, since=utc_day(args.cut - args.days * DAY_MS))
+    quarantined = sum(rules.values())
+    cleansed = recent("event_date")(lake.read_or_empty("silver/cleansed"), args.cut, args.days).count()
+    total = cleansed + quarantined
+    if total < LEAST_EVENTS:
+        return None
+    columns = "cleansed long, quarantined long, quarantined_share double"
+    rows = lake.spark.createDataFrame([(cleansed, quarantined, quarantined / total)], columns)
+    found = judge(context, "quarantine/share", share_suite(args.most_quarantined), rows)
+    named = ", ".join(f"{rule} {count}" for rule, count in Counter(rules).most_common(3))
+    told = tuple(f"{text} of {total} events ({named}), above --most-quarantined" for text in found.failures)
+    return replace(found, failures=told)
 
 
 def failures(result: "ExpectationSuiteValidationResult") -> list[str]:
@@ -145,10 +179,12 @@ def main(spark: SparkSession, args: Args) -> dict[str, Any]:
     lake = Lake(spark, args.lake)
     docs = docs_folder(args)
     context = new_context(docs)
-    found = [
-        judge(context, declared, declared.scope(lake.read(declared.table), args.cut, args.days))
-        for declared in declared_tables(args.tables, lake)
-    ]
+    waiting = open_by_day(lake)
+    tables = declared_tables(args.tables, lake)
+    found = [judge_table(context, d, d.scope(lake.read(d.table), args.cut, args.days)) for d in tables]
+    if "quarantine/events" in {declared.table for declared in tables}:
+        share = judge_share(context, lake, args, waiting)
+        found += [share] if share is not None else []
     if docs is not None:
         context.build_data_docs()
     failed = [one for one in found if one.failures]
@@ -157,7 +193,7 @@ def main(spark: SparkSession, args: Args) -> dict[str, Any]:
         where = f"; see {docs}/index.html" if docs is not None else ""
         raise QualityGateFailed(f"the gate stands closed, nothing was published: {lines}{where}")
     told = {"tables": len(found), "expectations": sum(one.expectations for one in found)}
-    return told | {"quarantine_open": open_by_rule(lake)}
+    return told | {"quarantine_open": by_rule(waiting)}
 
 
 if __name__ == "__main__":

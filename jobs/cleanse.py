@@ -1,7 +1,9 @@
 """Cleanse: each bronze event either meets every row rule and goes on, or goes to quarantine with the rule's name.
 
 A rule looks at one row alone, so rows from the cut on are cleansed too and wait; what aggregates reads only what
-lies before the cut. Only rows that came to bronze since the last run are read.
+lies before the cut. Only rows that came to bronze since the last run are read. Where that is not known all are,
+and what was filed before stays where it is, whatever the rules say now: to move it is a replay's, which leaves
+alone what a review has discarded.
 """
 
 from typing import Any
@@ -14,7 +16,10 @@ from common.rules import RULES
 from jobs.spark.args import ARGUMENTS, JobArgs
 from jobs.spark.observing import observed
 from jobs.spark.run import run
-from jobs.spark.tables import Lake
+from jobs.spark.tables import TABLES, Lake
+
+FILES = ("silver/cleansed", "quarantine/events")
+"""Where an event is filed: in one of the two."""
 
 
 @dataclass(frozen=True, kw_only=True, config=ARGUMENTS)
@@ -38,6 +43,16 @@ def quarantined(events: DataFrame) -> DataFrame:
     return events.where("rule IS NOT NULL")
 
 
+def keys(lake: Lake, table: str) -> DataFrame:
+    """The keys of the rows that are filed in a table."""
+    return lake.read(table).select(*TABLES[table].contract.key)
+
+
+def but_for(events: DataFrame, others: DataFrame | None) -> DataFrame:
+    """The rows whose key is not among the others'; all where there are none."""
+    return events if others is None else events.join(others, [*others.columns], how="left_anti")
+
+
 def within(days: set[str] | None) -> str | None:
     """The partitions of the target that hold rows of these days; None where they are not known."""
     if days is None:
@@ -53,7 +68,7 @@ def main(spark: SparkSession, args: Args) -> dict[str, Any]:
     tables says what it has seen, so a run that fails between them files the rest again.
     """
     lake = Lake(spark, args.lake)
-    marks = [lake.mark(table, "bronze/events") for table in ("silver/cleansed", "quarantine/events")]
+    marks = [lake.mark(table, "bronze/events") for table in FILES]
     since = None if None in marks else min(mark for mark in marks if mark is not None)
     changed, version = lake.changes("bronze/events", since=since)
     if since == version:
@@ -62,13 +77,18 @@ def main(spark: SparkSession, args: Args) -> dict[str, Any]:
     mark = {"bronze/events": version}
     counts = [f.count_if(f.col("rule") == rule.name).alias(rule.name) for rule in RULES]
     events = judged(changed)
+    # Both have seen the same: no row that comes now has been filed.
+    new = since is not None and marks[0] == marks[1]
+    filed = {} if new else {table: keys(lake, table) for table in FILES if lake.exists(table)}
     counted, seen = observed(events, f.count("*").alias("rows_in"), *counts)
-    added = lake.insert_new("silver/cleansed", good(counted), within=where, mark=mark).inserted
+    fit = but_for(good(counted), filed.get("quarantine/events"))
+    added = lake.insert_new("silver/cleansed", fit, within=where, mark=mark).inserted
     tally = seen.get()
     rows_in = tally.pop("rows_in")
     broken = {rule: count for rule, count in sorted(tally.items()) if count}
     if broken:
-        kept = lake.insert_new("quarantine/events", quarantined(events), within=where, mark=mark).inserted
+        bad = but_for(quarantined(events), filed.get("silver/cleansed"))
+        kept = lake.insert_new("quarantine/events", bad, within=where, mark=mark).inserted
     else:
         kept = lake.append("quarantine/events", quarantined(events.limit(0)), mark=mark).inserted
     return {

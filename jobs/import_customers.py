@@ -19,8 +19,9 @@ from pyspark.sql.pandas.types import to_arrow_schema
 from common.admission import MAX_ID, PLACEHOLDER_IDS, Policy, Reason, policy_from_env
 from common.codes import country_code
 from common.contracts.customers import CUSTOMERS, PERSONAL
-from jobs.spark.args import ARGUMENTS, EnvName, LakeArgs
+from jobs.spark.args import ARGUMENTS, EnvName, LakeArgs, Share
 from jobs.spark.readers import Source, load_mapping, mapped_text, require_file, to_the_end
+from jobs.spark.refused import require_most_accepted
 from jobs.spark.run import run
 from jobs.spark.schema import struct_type
 from jobs.spark.tables import Lake
@@ -41,6 +42,9 @@ class Args(LakeArgs):
 
     dataset: Annotated[str, Field(pattern=r"^[a-z0-9_.-]{1,64}$")]
     """Name of the data set: the source of its customers."""
+
+    most_rejected: Share = 0.5
+    """Largest share of the rows that may be rejected; above it the run fails, though all rows were filed."""
 
     pseudonym_key_env: EnvName = "DOVETAIL_PSEUDONYM_KEY"
     """Environment variable that holds the key of the pseudonyms."""
@@ -150,7 +154,7 @@ def main(spark: SparkSession, args: Args) -> dict[str, Any]:
         merged = lake.upsert("silver/customers", good, replace_if=f"{order('s.')} > {order('t.')}")
     finally:
         rows.unpersist()
-    return {
+    told = {
         "rows_in": sum(counts.values()),
         "accepted": counts.get(None, 0),
         "rejected": turned_away,
@@ -159,6 +163,9 @@ def main(spark: SparkSession, args: Args) -> dict[str, Any]:
         "updated_customers": merged.updated,
         "reasons": {reason: count for reason, count in sorted(counts.items(), key=str) if reason is not None},
     }
+    remedy = "mend the file or its mapping and import it again"
+    require_most_accepted(told, args.most_rejected, f"customers:{args.dataset}:...", remedy)
+    return told
 
 
 if __name__ == "__main__":

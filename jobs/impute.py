@@ -1,7 +1,7 @@
 """Imputation: a value where one is missing, by a statistic, by the nearest rows or by a model, each fill recorded.
 
-The table is left as it is; gold/fills has a row for each fill with its method and parameters, and
-:func:`filled` puts them in. A row that the method can say nothing about stays unfilled and is counted.
+The table is left as it is; gold/fills has a row for each fill with its method and parameters, and prepare
+puts them in with --fills true. A row that the method can say nothing about stays unfilled and is counted.
 """
 
 import json
@@ -173,6 +173,14 @@ def filled(frame: DataFrame, table: str, column: str, found: DataFrame) -> DataF
     value: Column = f.round("value").cast(kind) if isinstance(kind, t.IntegralType) else f.col("value").cast(kind)
     joined = frame.join(values, row_key(table) == f.col("_key"), how="left")
     return joined.withColumn(column, f.coalesce(f.col(column), value)).select(*frame.columns)
+
+
+def with_fills(frame: DataFrame, table: str, found: DataFrame) -> DataFrame:
+    """The table's rows with the fills of every column that gold/fills (``found``) has any for."""
+    columns = found.where(f.col("table") == table).select("column").distinct().collect()
+    for column in sorted(row["column"] for row in columns):
+        frame = filled(frame, table, column, found)
+    return frame
 
 
 def _number(kind: t.DataType) -> bool:

@@ -13,6 +13,7 @@ from common.features.windows import DAY_MS, HORIZON_MS, HOUR_MS, duration_ms, ti
 from common.segments import DERIVED, GROUPS_READ, PERSON, RULES, SESSION, SESSION_RECENT_MS, Window
 from jobs.spark.age import age_bands
 from jobs.spark.args import ARGUMENTS, JobArgs
+from jobs.spark.cuts import require_cut
 from jobs.spark.run import run
 from jobs.spark.schema import data_type
 from jobs.spark.tables import Lake
@@ -98,6 +99,8 @@ def members(values: DataFrame, cut_ms: int) -> DataFrame:
 def main(spark: SparkSession, args: Args) -> dict[str, Any]:
     """Evaluate every rule for every visitor; members by rule."""
     lake = Lake(spark, args.lake)
+    for table in ("gold/sessions", *(f"gold/{group.table}" for group in GROUPS_READ)):
+        require_cut(lake, table, args.cut)
     tiles = {group.name: lake.read(f"gold/{group.table}") for group in GROUPS_READ}
     values = visitor_values(tiles, lake.read("gold/sessions"), age_bands(lake, args.cut), args.cut)
     lake.replace("gold/memberships", members(values, args.cut))

@@ -22,6 +22,7 @@ from common.features.windows import DAY_MS
 from common.personas import OTHER, Basket, Override, Persona, card, overridden, read_overrides, to_json
 from jobs.spark.args import ARGUMENTS, JobArgs
 from jobs.spark.before import events_before, members_before
+from jobs.spark.cuts import of_this_cut
 from jobs.spark.increment import days_between, on_days
 from jobs.spark.persona_report import Flow, Lift, page
 from jobs.spark.run import run
@@ -99,7 +100,7 @@ def baskets(events: DataFrame) -> DataFrame:
 
 def cards(lake: Lake, args: Args, overrides: list[Override]) -> list[Persona]:
     """The cards of the cut's segments, the largest first."""
-    members = lake.read("gold/segments").select("visitor_id", "segment_id")
+    members = of_this_cut(lake, "gold/segments", args.cut).select("visitor_id", "segment_id")
     since = args.cut - args.days * DAY_MS
     events = events_before(lake, args.cut).where(f.col("event_ms") >= since).join(members, "visitor_id", how="inner")
     columns = ["segment_id", "visitor_id", "event_type", "event_ms", "category", "device", "referrer"]

@@ -26,6 +26,7 @@ from pyspark.sql import functions as f
 
 from common.errors import ConfigError, IncompleteInput
 from common.preparation import MinMax, OneHot, Preparation, Step, Target, ZScore, write_preparation
+from jobs.impute import with_fills
 from jobs.spark.args import ARGUMENTS, JobArgs, Names
 from jobs.spark.columns import columns_of, row_key
 from jobs.spark.models import models_folder
@@ -56,6 +57,9 @@ class Args(JobArgs):
 
     target: Names = ()
     """Texts to encode by the mean of the label, separated by commas."""
+
+    fills: bool = False
+    """Whether what gold/fills has for the table stands in where a column lacks a value."""
 
     label: str = ""
     """The label as a Spark SQL expression over the table's columns; needed where something is target-encoded."""
@@ -167,6 +171,8 @@ def main(spark: SparkSession, args: Args) -> dict[str, Any]:
     lake = Lake(spark, args.lake)
     numbers, texts = {*args.min_max, *args.z_score}, {*args.one_hot, *args.target}
     frame = columns_of(lake, args.table, numbers | texts)
+    if args.fills:
+        frame = with_fills(frame, args.table, lake.read("gold/fills"))
     rows = (
         labelled(frame, args)
         .select(
@@ -178,7 +184,7 @@ def main(spark: SparkSession, args: Args) -> dict[str, Any]:
         .persist()
     )
     try:
-        refuse_missing(rows, args.table, [*sorted(numbers), *([LABEL] if args.target else [])])
+        refuse_missing(rows, args, [*sorted(numbers), *([LABEL] if args.target else [])])
         model = Pipeline(stages=stages(args)).fit(rows)
         folder = folder_of(args)
         model.write().overwrite().save(str(folder / "pipeline"))
@@ -214,16 +220,21 @@ def folder_of(args: Args) -> Path:
     return models_folder(args.lake).parent / "preparations" / args.name
 
 
-def refuse_missing(rows: DataFrame, table: str, columns: list[str]) -> None:
+def refuse_missing(rows: DataFrame, args: Args, columns: list[str]) -> None:
     """Raise IncompleteInput where a number is missing in any row, or there are no rows."""
     counts = rows.agg(f.count("*"), *(f.count_if(f.col(c).isNull() | f.isnan(c)) for c in columns)).first()
     assert counts is not None
     if counts[0] == 0:
-        raise IncompleteInput(f"{table} has no rows to prepare")
+        raise IncompleteInput(f"{args.table} has no rows to prepare")
+    remedy = (
+        "gold/fills has nothing for these: fill them with impute, by another --method where it has run"
+        if args.fills
+        else "fill them with impute, then prepare with --fills true"
+    )
     for column, missing in zip(columns, counts[1:], strict=True):
         if missing:
-            name = "the label" if column == LABEL else column
-            raise IncompleteInput(f"{name} is missing in {missing} of {counts[0]} rows of {table}: run impute first")
+            name = f"the label {args.label!r}" if column == LABEL else column
+            raise IncompleteInput(f"{name} is missing in {missing} of {counts[0]} rows of {args.table}: {remedy}")
 
 
 if __name__ == "__main__":

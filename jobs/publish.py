@@ -18,7 +18,6 @@ from pyspark.sql.pandas.types import to_arrow_schema
 from common.contracts.catalogue import ITEM_VIEW
 from common.contracts.profiles import PROFILE, SEGMENT_VIEW
 from common.embedding import HISTORY, ItemFactors, last_items, load_model, pack_history, pack_recommendations
-from common.errors import IncompleteInput
 from common.features.groups import GROUPS, FeatureGroup
 from common.features.tiles import BatchTiles, Tile, pack
 from common.features.windows import DAY_MS
@@ -26,8 +25,7 @@ from jobs.features import at_cut
 from jobs.spark.age import age_bands
 from jobs.spark.args import ARGUMENTS, CassandraArgs, JobArgs, cluster_spec
 from jobs.spark.before import events_before
-from jobs.spark.cuts import of_this_cut
-from jobs.spark.increment import seen
+from jobs.spark.cuts import of_this_cut, require_cut
 from jobs.spark.interactions import item_events
 from jobs.spark.models import model_of_lists
 from jobs.spark.run import run
@@ -221,13 +219,6 @@ def store(frame: DataFrame, table: Table, spec: ClusterSpec, timestamp: int) -> 
 
     total = frame.select(*names).mapInArrow(write, "rows long").agg(f.sum("rows")).first()
     return int(total[0] or 0) if total is not None else 0
-
-
-def require_cut(lake: Lake, table: str, cut_ms: int) -> None:
-    """Raise IncompleteInput where a table that is brought up to date was brought to another cut."""
-    made = seen(lake, table)
-    if made is not None and made.cut_ms != cut_ms:
-        raise IncompleteInput(f"{table} was made for the cut {made.cut_ms}, not {cut_ms}: run its job for this cut")
 
 
 def main(spark: SparkSession, args: Args) -> dict[str, Any]:

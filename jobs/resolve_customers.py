@@ -25,7 +25,7 @@ from pyspark.sql import Column, DataFrame, Row, SparkSession, Window
 from pyspark.sql import functions as f
 
 from common.contracts.customers import PERSONAL, PERSONS, VERDICTS
-from common.errors import ConfigError
+from common.errors import ConfigError, IncompleteInput
 from common.resolution.comparisons import COMPARISONS, FIELDS
 from common.resolution.verdicts import SAME_BITS, Verdict, last_words, read_verdicts
 from common.resolution.weights import Tally, Weights, bits_of, learn
@@ -153,9 +153,17 @@ def tally(counted: DataFrame) -> Tally:
     return Tally(np.array([r[0] for r in rows], np.int64), np.array([r[1] for r in rows], np.float64))
 
 
-def weighed(pairs: DataFrame, patterns: np.ndarray, weights: Weights, least: float) -> DataFrame:
-    """Pairs whose pattern weighs at least ``least`` bits, with ``weight``."""
-    bits = weights.of(patterns)
+def learned(seen: Tally, comparable: DataFrame, rows: int, args: Args) -> Weights | None:
+    """The weights by the candidate pairs' tally and random pairs; None where no two customers share a block."""
+    if not seen.pairs.sum():
+        return None
+    drawn = tally(random_tally(comparable, rows, args.random_pairs, args.seed))
+    return learn(seen, drawn, rows * (rows - 1) / 2)
+
+
+def weighed(pairs: DataFrame, patterns: np.ndarray, weights: Weights | None, least: float) -> DataFrame:
+    """Pairs whose pattern weighs at least ``least`` bits, with ``weight``; none without weights."""
+    bits = weights.of(patterns) if weights is not None else np.full(len(patterns), -np.inf)
     rows = [(int(p), float(b)) for p, b in zip(patterns, bits, strict=True) if b >= least]
     table = pairs.sparkSession.createDataFrame(rows, "pattern long, weight double")
     return pairs.join(f.broadcast(table), "pattern", how="inner")
@@ -353,12 +361,13 @@ def main(spark: SparkSession, args: Args) -> dict[str, Any]:
     kept = [comparable]
     try:
         rows = comparable.count()
+        if not rows:
+            raise IncompleteInput("silver/customers has no rows: run import_customers first")
         pairs = candidate_pairs(blocked(comparable), args.window, Bands(args.lsh_bands, args.lsh_rows, args.seed))
         pairs = compared(pairs, comparable).persist(StorageLevel.MEMORY_AND_DISK)
         kept.append(pairs)
         seen = tally(pairs.groupBy("pattern").agg(f.count("*").alias("pairs")))
-        drawn = tally(random_tally(comparable, rows, args.random_pairs, args.seed))
-        weights = learn(seen, drawn, rows * (rows - 1) / 2)
+        weights = learned(seen, comparable, rows, args)
         threshold = bits_of(args.match)
         edges = weighed(pairs, seen.pattern, weights, bits_of(args.review)).persist(StorageLevel.MEMORY_AND_DISK)
         kept.append(edges)
@@ -389,15 +398,15 @@ def main(spark: SparkSession, args: Args) -> dict[str, Any]:
         "customers": links.inserted,
         "persons": persons.inserted,
         "pairs": int(seen.pairs.sum()),
-        "expected_matches": round(weights.match_share * rows * (rows - 1) / 2),
-        "expected_household_pairs": round(weights.household_share * rows * (rows - 1) / 2),
+        "expected_matches": round(weights.match_share * rows * (rows - 1) / 2) if weights else 0,
+        "expected_household_pairs": round(weights.household_share * rows * (rows - 1) / 2) if weights else 0,
         "review": queue.inserted,
         "chains_cut": chains,
         "judged_same": words.get("same", 0),
         "judged_different": words.get("different", 0),
         "still_together": overruled,
-        "weights": weights.told(),
-        "rounds": weights.rounds,
+        "weights": weights.told() if weights else {},
+        "rounds": weights.rounds if weights else 0,
     }
 
 

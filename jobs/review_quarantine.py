@@ -16,7 +16,7 @@ from pyspark.sql import functions as f
 
 from common.errors import ConfigError
 from jobs.spark.args import ARGUMENTS, LakeArgs, Names
-from jobs.spark.reviews import DISCARDED, OPEN, chosen, finish_replay, open_by_rule, review, reviewed
+from jobs.spark.reviews import DISCARDED, OPEN, by_rule, chosen, finish_replay, open_by_day, review, reviewed
 from jobs.spark.run import alone, run, this_run
 from jobs.spark.tables import Lake
 
@@ -71,7 +71,7 @@ def main(spark: SparkSession, args: Args) -> dict[str, Any]:
         if args.day:
             rows = rows.where(f.col("event_date") == date.fromisoformat(args.day))
         decided = review(lake, rows, state, this_run(), args.by, args.why)
-        return {"finished": finished, "decided": decided, "open": open_by_rule(lake)}
+        return {"finished": finished, "decided": decided, "open": by_rule(open_by_day(lake))}
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from common.errors import ConfigError, IncompleteInput
 from jobs.spark.args import ARGUMENTS, JobArgs
 from jobs.spark.before import members_before
 from jobs.spark.clusters import GRID, Blocks, Clusters, measured, sweep
+from jobs.spark.cuts import of_this_cut
 from jobs.spark.density import dbscan
 from jobs.spark.run import run
 from jobs.spark.schema import struct_type
@@ -272,7 +273,7 @@ def main(spark: SparkSession, args: Args) -> dict[str, Any]:
     if args.k_min > args.k_max:
         raise ConfigError(f"--k-min {args.k_min} is above --k-max {args.k_max}")
     lake = Lake(spark, args.lake)
-    rfm = lake.read("gold/rfm").select("visitor_id", *MEASURES).persist()
+    rfm = of_this_cut(lake, "gold/rfm", args.cut).select("visitor_id", *MEASURES).persist()
     try:
         distinct = rfm.select(*MEASURES).distinct().count()
         found: dict[int, Clusters] = {}

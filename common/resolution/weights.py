@@ -81,9 +81,10 @@ def bits_of(chance: float) -> float:
 def learn(candidates: Tally, random: Tally, all_pairs: float, rounds: int = 500, tolerance: float = 1e-6) -> Weights:
     """Learn the weights from the tally of candidate pairs and that of random pairs among ``all_pairs``.
 
-    Stops when no share moves by more than ``tolerance``. Raises IncompleteInput where there are no pairs to learn from.
+    Stops when no share moves by more than ``tolerance``. Without random pairs strangers stand on each level alike.
+    Raises IncompleteInput where there are no candidates to learn from.
     """
-    if not candidates.pairs.sum() or not random.pairs.sum():
+    if not candidates.pairs.sum():
         raise IncompleteInput("no two customers share a block: there is nothing to learn weights from")
     found, drawn = unpacked(candidates.pattern), unpacked(random.pattern)
     u = _shares(drawn, random.pairs)

@@ -57,6 +57,9 @@ Cut = Annotated[int, BeforeValidator(parse_instant), AfterValidator(check_cut)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_comma_list)]
 """A list of names, separated by commas."""
 
+Share = Annotated[float, Field(ge=0, le=1)]
+"""A part of a whole, from 0 to 1."""
+
 EnvName = Annotated[str, Field(pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$")]
 """The name of an environment variable that holds a secret; empty for none."""
 

@@ -1,9 +1,10 @@
-"""Gold tables that carry the cut they were made for."""
+"""Gold tables that carry the cut they were made for: a job's run for a cut reads those of that cut alone."""
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as f
 
 from common.errors import IncompleteInput
+from jobs.spark.increment import seen
 from jobs.spark.tables import Lake
 
 
@@ -14,3 +15,10 @@ def of_this_cut(lake: Lake, table: str, cut_ms: int) -> DataFrame:
     if other is not None:
         raise IncompleteInput(f"{table} was made for the cut {other['cut_ms']}, not {cut_ms}: run its job for this cut")
     return frame
+
+
+def require_cut(lake: Lake, table: str, cut_ms: int) -> None:
+    """Raise IncompleteInput where a table that is brought up to date was brought to another cut."""
+    made = seen(lake, table)
+    if made is not None and made.cut_ms != cut_ms:
+        raise IncompleteInput(f"{table} was made for the cut {made.cut_ms}, not {cut_ms}: run its job for this cut")

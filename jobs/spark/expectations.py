@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import great_expectations.expectations as gxe
 from great_expectations import ExpectationSuite
 from great_expectations.expectations.expectation import Expectation
+from great_expectations.expectations.row_conditions import Column as Cell
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as f
 
@@ -88,13 +89,19 @@ def _one_cut() -> Expectation:
     return gxe.ExpectColumnUniqueValueCountToBeBetween(column="cut_ms", min_value=1, max_value=1)
 
 
+def _one_currency() -> Expectation:
+    """All prices are of one currency, as far as they say: they are summed as they are."""
+    priced = Cell("price").is_not_null()
+    return gxe.ExpectColumnUniqueValueCountToBeBetween(column="currency", max_value=1, row_condition=priced)
+
+
 _PRICE = {"price_is_plausible": f"price IS NULL OR price BETWEEN 0 AND {LARGEST_PRICE}"}
 _DAY = {"event_date_is_its_day": "event_date = to_date(timestamp_millis(event_ms))"}
 _ROW_RULES = {rule.name: rule.holds.spark() for rule in RULES}
 
 
-def _clean_events(table: str) -> Declared:
-    return Declared(table, holds=_ROW_RULES | _DAY, scope=recent("event_date"), may_be_empty=True)
+def _clean_events(table: str, *also: Expectation) -> Declared:
+    return Declared(table, holds=_ROW_RULES | _DAY, also=also, scope=recent("event_date"), may_be_empty=True)
 
 
 DECLARED: tuple[Declared, ...] = (
@@ -110,7 +117,7 @@ DECLARED: tuple[Declared, ...] = (
     ),
     _clean_events("silver/cleansed"),
     Declared("quarantine/events", holds={"rule_is_named": "rule != ''"}, scope=recent("event_date"), may_be_empty=True),
-    _clean_events("silver/events"),
+    _clean_events("silver/events", _one_currency()),
     Declared(
         "silver/items",
         holds=_PRICE | {"currency_is_known": _ROW_RULES["currency_is_known"]},
@@ -274,3 +281,9 @@ def suite(declared: Declared, empty: bool = False) -> ExpectationSuite:
         *(expectation.copy(deep=True) for expectation in declared.also if not empty),
     ]
     return ExpectationSuite(name=declared.table.replace("/", "_"), expectations=expectations)
+
+
+def share_suite(most_quarantined: float) -> ExpectationSuite:
+    """The suite of a frame whose one row has the column ``quarantined_share``."""
+    most = gxe.ExpectColumnMaxToBeBetween(column="quarantined_share", max_value=most_quarantined)
+    return ExpectationSuite(name="quarantine_share", expectations=[most])

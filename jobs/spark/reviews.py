@@ -4,7 +4,9 @@ An event in quarantine is open unless the last decision about it is to discard i
 alone. One that was replayed has left it; where a rollback puts it back, it is open once more.
 """
 
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Mapping
+from datetime import date
 
 from pyspark import StorageLevel
 from pyspark.sql import DataFrame
@@ -79,9 +81,18 @@ def finish_replay(lake: Lake, run_id: str) -> int:
         twice.unpersist()
 
 
-def open_by_rule(lake: Lake) -> dict[str, int]:
-    """How many quarantined events wait for a decision, by the rule that they broke."""
+def open_by_day(lake: Lake) -> dict[tuple[str, date], int]:
+    """How many quarantined events wait for a decision, by the rule that they broke and their UTC day."""
     if not lake.exists("quarantine/events"):
         return {}
-    rows = reviewed(lake).where(f.col("state") == OPEN).groupBy("rule").count().collect()
-    return {row["rule"]: row["count"] for row in sorted(rows, key=lambda row: str(row["rule"]))}
+    rows = reviewed(lake).where(f.col("state") == OPEN).groupBy("rule", "event_date").count().collect()
+    return {(rule, day): count for rule, day, count in rows}
+
+
+def by_rule(waiting: Mapping[tuple[str, date], int], since: date = date.min) -> dict[str, int]:
+    """Those that wait (:func:`open_by_day`), of the days from ``since`` on, by rule."""
+    found: Counter[str] = Counter()
+    for (rule, day), count in waiting.items():
+        if day >= since:
+            found[rule] += count
+    return dict(sorted(found.items()))

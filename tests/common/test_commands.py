@@ -93,6 +93,14 @@ def test_what_runs_after_what_is_a_chain_without_a_circle() -> None:
     assert config.in_order(CONF)
 
 
+def test_a_step_of_the_chain_runs_after_the_same_ones_as_its_job() -> None:
+    from jobs.chain import STEPS
+
+    steps = {step.name: set(step.after) for step in STEPS}
+    jobs = {name: resolve("local", name).job for name in steps}
+    assert {name: set(job.after) for name, job in jobs.items() if job is not None} == steps
+
+
 def test_a_circle_or_an_unknown_predecessor_is_refused(tmp_path: Path) -> None:
     shutil.copytree(CONF, tmp_path / "conf")
     (tmp_path / "conf/jobs/cleanse.yaml").write_text(

@@ -192,6 +192,13 @@ def test_nothing_to_learn_from_is_said():
         learn(nothing, nothing, 1.0)
 
 
+def test_two_who_agree_on_all_are_one_though_no_other_pair_is_drawn():
+    both = {name: np.array([f"{name} 1980"]) for name in FIELDS}
+    alike = Tally(patterns(both, both), np.ones(1))
+    weights = learn(alike, Tally(np.empty(0, np.int64), np.empty(0)), 1.0)
+    assert probability(weights.of(alike.pattern)[0]) > 0.99
+
+
 def test_what_was_learned_is_told_by_name(simulated):
     told = simulated[2].told()
     assert list(told) == NAMES

@@ -12,6 +12,7 @@ from pyspark.sql import types as t
 from common.age import age_band
 from common.contracts.customers import CUSTOMERS
 from common.contracts.events import EVENTS
+from common.errors import IncompleteInput
 from common.features.tiles import batch_tiles
 from common.features.windows import DAY_MS, HOUR_MS, MINUTE_MS
 from common.merge import merge_tiles
@@ -20,6 +21,7 @@ from common.sessions import fold_session, sessionize
 from jobs import features, memberships
 from jobs.memberships import READ, members
 from jobs.sessionize import dated, sessions
+from jobs.spark.increment import Seen
 from jobs.spark.schema import struct_type
 from jobs.spark.tables import Lake
 
@@ -135,3 +137,10 @@ def test_from_events_on_spark_says_what_serving_would(spark, tmp_path):
     assert min(counts.values()) > 0 and set(counts) == set(RULES), "each rule has members here"
     writers = {visitor for visitor, rules in found.items() if "evening_writers" in rules}
     assert {born[visitor] for visitor in writers} <= {"1989-10-05", "1994-01-01", "1999-10-04"}
+
+    for table in ("gold/sessions", f"gold/{GROUPS_READ[0].table}"):
+        before = lake.version(table) or 0
+        lake.append(table, lake.read(table).limit(0), mark=Seen(0, CUT + DAY_MS).mark)
+        with pytest.raises(IncompleteInput, match=f"{table} was made for the cut {CUT + DAY_MS}, not {CUT}: run its"):
+            memberships.main(spark, args)
+        lake.restore(table, before)

@@ -10,7 +10,7 @@ from playwright.sync_api import sync_playwright
 
 from common.contracts.events import SILVER_EVENTS
 from common.contracts.profiles import SEGMENT_HISTORY, SEGMENT_MOVES, SEGMENT_VIEW, SEGMENTS
-from common.errors import ConfigError
+from common.errors import ConfigError, IncompleteInput
 from common.features.windows import DAY_MS, HOUR_MS
 from common.personas import Basket, Persona, Share, from_json
 from jobs import personas
@@ -96,6 +96,13 @@ def test_cards_and_report_of_a_small_shop(lake, tmp_path):
     before = text, sorted(map(str, lake.read("gold/personas").collect()))
     personas.main(lake.spark, args)
     assert (report.read_text(), sorted(map(str, lake.read("gold/personas").collect()))) == before
+
+
+@pytest.mark.spark
+def test_segments_of_another_cut_are_refused(lake):
+    with pytest.raises(IncompleteInput, match=f"gold/segments was made for the cut {CUT}, not {CUT + DAY_MS}: run its"):
+        personas.main(lake.spark, personas.Args(lake=lake.root, cut=CUT + DAY_MS))
+    assert not lake.exists("gold/personas")
 
 
 @pytest.mark.spark

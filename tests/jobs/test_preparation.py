@@ -132,7 +132,7 @@ def test_what_cannot_be_prepared_is_refused(lake):
         (
             {"table": "silver/items", "z_score": "price", "min_max": "", "one_hot": "", "target": "", "label": ""},
             IncompleteInput,
-            "price is missing in 12 of 60 rows of silver/items: run impute first",
+            "price is missing in 12 of 60 rows of silver/items: fill them with impute, then prepare with --fills true",
         ),
     ):
         with pytest.raises(error, match=message):
@@ -163,6 +163,33 @@ def test_each_method_fills_what_is_missing_and_says_how(lake, method):
     assert '"category"' in next(iter(found.values()))["parameters"]
     frame = filled(lake.read("silver/items"), "silver/items", "price", lake.read("gold/fills"))
     assert frame.where("price IS NULL").count() == 0 and frame.schema == lake.read("silver/items").schema
+
+
+def test_what_was_imputed_can_be_prepared(lake):
+    def priced() -> dict:
+        of_items = {"name": "prices", "table": "silver/items", "min_max": "", "z_score": "price", "target": ""}
+        return prepare_job.main(lake.spark, args(lake, **of_items, one_hot="currency", label="price > 9", fills=True))
+
+    fill(lake, method="neighbours", features="title", reach=0.5)
+    with pytest.raises(IncompleteInput, match="price is missing in 12 of 60 rows .* nothing for these: .* --method"):
+        priced()
+    _, found = fill(lake, method="mean", by="category")
+    fill(lake, column="currency", method="mode", by="category")
+    counted = priced()
+    assert counted["rows"] == ITEMS_COUNT
+
+    table = {f'["{r["item_id"]}"]': r["price"] for r in items()}
+    prices = {key: float(found[key]["value"] if price is None else price) for key, price in table.items()}
+    mean, deviation = statistics.fmean(prices.values()), statistics.stdev(prices.values())
+    stored = {r["row_key"]: r for r in lake.read("gold/prepared").where("name = 'prices'").collect()}
+    assert stored.keys() == prices.keys()
+    for key, row in stored.items():
+        # The table's prices have four decimals, and so have those that stand in.
+        assert row["features"][0] == pytest.approx((prices[key] - mean) / deviation, abs=1e-5)
+        assert row["label"] == float(prices[key] > 9) and row["features"][-1] == 0.0, "no currency is missing any more"
+    priced()
+    again = {r["row_key"]: r for r in lake.read("gold/prepared").where("name = 'prices'").collect()}
+    assert again == stored, "a second run changes nothing"
 
 
 def test_a_killed_fill_is_done_again_and_whole(lake, monkeypatch):

@@ -27,8 +27,8 @@ def test_every_table_and_view_can_be_asked_by_name(spark, built, prefix):
     made = [table for table in TABLES if built.lake.exists(table)]
     assert told == {
         "tables": len(made),
-        "views": [view.name for view in VIEWS if view.name != "persons"],
-        "without_their_tables": ["persons"],
+        "views": [view.name for view in VIEWS if view.name not in ("persons", "segment_sizes")],
+        "without_their_tables": ["persons", "segment_sizes"],  # a first night has no earlier segments to look back at
     }
     assert register.main(spark, args) == told
     for table in made:

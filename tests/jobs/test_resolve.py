@@ -1,5 +1,6 @@
 """Customers become persons: found without labels, kept from run to run, each field by its rule, nothing told."""
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -14,7 +15,7 @@ from pyspark.sql import functions as f
 
 from common.admission import policy_from_env
 from common.contracts.customers import CUSTOMERS
-from common.errors import ConfigError
+from common.errors import ConfigError, ContractError, IncompleteInput
 from common.resolution.comparisons import COMPARISONS, SIZES
 from jobs import import_customers, resolve_customers
 from jobs.resolve_customers import golden, grouped, identified, in_question, letters
@@ -133,6 +134,33 @@ def test_a_killed_run_done_again_gives_the_same_persons(spark, shop, tmp_path, m
     assert {name: everything(lake, name) for name in OUTPUTS} == expected
 
 
+def test_of_customers_who_share_no_block_each_is_a_person(spark, tmp_path):
+    lake = Lake(spark, str(tmp_path / "lake"))
+    args = resolve_customers.Args(lake=lake.root, random_pairs=1_000)
+    lake.replace("silver/customers", spark.createDataFrame([], struct_type(CUSTOMERS)))
+    with pytest.raises(IncompleteInput, match="silver/customers has no rows: run import_customers first"):
+        resolve_customers.main(spark, args)
+    assert not lake.exists("gold/persons")
+
+    people = [("k1_a", "Ann", "Berg", "1980-01-02"), ("k1_b", "Odd", "Vik", "1991-11-30"), ("k1_c", None, None, None)]
+    names = ("customer_id", "given_name", "family_name", "birth_date")
+    rows = [dict(zip(names, person, strict=True)) | {"source": "shop", "updated_ms": 1} for person in people]
+    made = [tuple(row.get(name) for name in CUSTOMERS.names) for row in rows]
+    lake.replace("silver/customers", spark.createDataFrame(made, struct_type(CUSTOMERS)))
+    counts = resolve_customers.main(spark, args)
+    told = {name: counts[name] for name in ("customers", "persons", "pairs", "expected_matches", "review", "weights")}
+    assert told == {"customers": 3, "persons": 3, "pairs": 0, "expected_matches": 0, "review": 0, "weights": {}}
+    links = {row["customer_id"]: row["person_id"] for row in lake.read("gold/person_links").collect()}
+    assert links.keys() == {"k1_a", "k1_b", "k1_c"} and len(set(links.values())) == 3
+
+    # A verdict needs no weights.
+    said = {"by": "anna", "when": "2026-11-18", "why": "She told.", "verdict": "same"}
+    (tmp_path / "verdicts.yaml").write_text(yaml.safe_dump([{"customer": "k1_a", "other": "k1_c", **said}]))
+    resolve_customers.main(spark, dataclasses.replace(args, verdicts=str(tmp_path / "verdicts.yaml")))
+    now = {row["customer_id"]: row["person_id"] for row in lake.read("gold/person_links").collect()}
+    assert now["k1_a"] == now["k1_c"] != now["k1_b"] == links["k1_b"]
+
+
 def test_a_verdict_is_honoured_kept_and_told(spark, shop):
     folder = shop[0]
     lake = Lake(spark, str(folder / "lake"))
@@ -205,9 +233,8 @@ def test_rows_that_cannot_be_read_or_have_no_id_are_kept_with_the_reason_though_
         "10,Eve,,,,",
     ]
     (tmp_path / "c.csv").write_text("\n".join(lines))
-    args = import_customers.Args(
-        lake=str(tmp_path / "lake"), path=str(tmp_path / "c.csv"), mapping=str(tmp_path / "map.yaml"), dataset="shop"
-    )
+    shop = {"path": str(tmp_path / "c.csv"), "mapping": str(tmp_path / "map.yaml"), "dataset": "shop"}
+    args = import_customers.Args(lake=str(tmp_path / "lake"), most_rejected=0.6, **shop)
     deaths, counts = run_killed(monkeypatch, spark, import_customers.main, args)
     assert deaths == 2
     assert (counts["rows_in"], counts["accepted"], counts["new_customers"]) == (7, 3, 2)
@@ -219,6 +246,10 @@ def test_rows_that_cannot_be_read_or_have_no_id_are_kept_with_the_reason_though_
     assert ann["updated_ms"] == 1_767_312_000_000 and ann["country"] == "NO" and ann["email_hash"].startswith("k1_")
     again = import_customers.main(spark, args)
     assert (again["new_customers"], again["updated_customers"], again["new_rejections"]) == (0, 0, 0)
+    said = "4 of 7 rows were rejected, above --most-rejected 0.5: invalid_text 2, missing_field 1, placeholder_id 1; "
+    with pytest.raises(ContractError, match=f"{said}they are in bronze/rejections, topic customers:shop:"):
+        import_customers.main(spark, dataclasses.replace(args, most_rejected=0.5))
+    assert lake.read("bronze/rejections").count() == 4 and lake.read("silver/customers").count() == 2
 
 
 def test_a_mapping_without_an_id_is_refused(spark, tmp_path, pseudonym_key):

@@ -9,6 +9,7 @@ from pyspark.sql import functions as f
 from sklearn.cluster import DBSCAN
 
 from common.contracts.profiles import RFM
+from common.errors import IncompleteInput
 from common.features.windows import DAY_MS
 from common.rfm import read_centroid
 from jobs import segment
@@ -90,6 +91,14 @@ def test_segments_from_day_to_day(spark, tmp_path):
     write(lake, CUTS[2], {"v000": LAPSED, "v001": LOYAL})
     counts = run(lake, CUTS[2])
     assert counts["k"] == 0 and counts["visitors"] == {"entered": 0, "left": 75, "changed": 0}
+
+
+def test_figures_of_another_cut_are_refused(spark, tmp_path):
+    lake = Lake(spark, str(tmp_path))
+    write(lake, CUTS[0], figures(1, kinds({LOYAL: 20, LAPSED: 30, NEW: 25})))
+    with pytest.raises(IncompleteInput, match=f"gold/rfm was made for the cut {CUTS[0]}, not {CUTS[1]}: run its job"):
+        run(lake, CUTS[1])
+    assert not lake.exists("gold/segments")
 
 
 def test_bisecting_finds_what_lies_apart(spark):

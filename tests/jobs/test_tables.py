@@ -17,12 +17,15 @@ from pyspark.sql import functions as f
 
 from common.contracts.events import BRONZE_EVENTS
 from common.errors import ConcurrentRun, ContractError, IncompleteInput
+from common.features.expressions import event as an_event
+from common.rules import Rule
 from jobs import cleanse, dedup_events
 from jobs.spark import tables
 from jobs.spark.observing import observed
 from jobs.spark.run import alone, execute
 from jobs.spark.schema import struct_type
 from jobs.spark.tables import MARK, TABLES, Lake, recording
+from tests.jobs.dying import run_killed
 
 DAY_MS = 86_400_000
 START_MS = 1_772_323_200_000
@@ -126,6 +129,34 @@ def test_a_lost_mark_costs_a_full_read_and_changes_nothing(spark, lake, monkeypa
     again = cleanse.main(spark, args)
     assert (again["rows_in"], again["new_good"]) == (2, 0)
     assert lake.read("silver/cleansed").count() == 2
+
+
+@pytest.mark.spark
+@pytest.mark.parametrize(
+    "lost", [("silver/cleansed",), ("quarantine/events",), ("silver/cleansed", "quarantine/events")]
+)
+def test_a_full_read_after_the_rules_changed_leaves_each_row_in_one_table(spark, lake, monkeypatch, lost):
+    """What was filed stays where it is, though a mark is lost, other rules hold and the run is killed anywhere."""
+    args = cleanse.Args(lake=lake.root, cut=START_MS + DAY_MS)
+    sale: dict[str, Any] = {"event_type": "purchase", "price": Decimal(1), "quantity": 1}
+    lake.append("bronze/events", frame(spark, [event(1), event(2, **sale), event(3, country="Atlantis")]))
+    cleanse.main(spark, args)
+    lake.append("bronze/events", frame(spark, [event(4), event(5, **sale), event(6, country="Atlantis")]))
+
+    # A sale may be without its order from now on, and nothing is to be looked at.
+    mended = [rule for rule in cleanse.RULES if rule.name != "sale_has_order"]
+    monkeypatch.setattr(cleanse, "RULES", (*mended, Rule("is_no_view", ~(an_event.type == "view"))))
+    mark = Lake.mark
+    made = {table: lake.version(table) for table in lost}
+
+    def lost_mark(self, table, source):
+        return None if self.version(table) == made.get(table) else mark(self, table, source)
+
+    monkeypatch.setattr(Lake, "mark", lost_mark)
+    deaths, told = run_killed(monkeypatch, spark, cleanse.main, args)
+    assert deaths == 2 and told["rows_in"] == (6 if "quarantine/events" in lost else 3)
+    held = {t: sorted(r["offset"] for r in lake.read(t).collect()) for t in ("silver/cleansed", "quarantine/events")}
+    assert held == {"silver/cleansed": [1, 5], "quarantine/events": [2, 3, 4, 6]}
 
 
 @pytest.mark.spark

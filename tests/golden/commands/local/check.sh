@@ -13,4 +13,5 @@ spark-submit \
   jobs/check.py \
   --lake build/lake \
   --cut 2026-11-20T00:00:00Z \
-  --days 2
+  --days 2 \
+  --most-quarantined 0.3

@@ -15,5 +15,6 @@ spark-submit \
   --path customers.csv \
   --mapping customers.yaml \
   --dataset shop \
+  --most-rejected 0.5 \
   --pseudonym-key-env DOVETAIL_PSEUDONYM_KEY \
   --pseudonym-key-id k1

@@ -19,4 +19,5 @@ spark-submit \
   --z-score pages,items \
   --one-hot device \
   --target entry \
-  --label 'spend > 0'
+  --label 'spend > 0' \
+  --fills false

@@ -12,6 +12,7 @@ from common.contracts.events import UNKNOWN_CATEGORY
 from common.errors import ContractError, MissingRequirement
 from jobs.spark.args import ARGUMENTS, JobArgs
 from jobs.spark.before import events_before
+from jobs.spark.readers import require_members
 from jobs.spark.run import run
 from jobs.spark.schema import struct_type
 from jobs.spark.tables import Lake
@@ -41,7 +42,7 @@ def from_events(events: DataFrame, cut_ms: int) -> DataFrame:
 
 
 def from_file(spark: SparkSession, path: str, cut_ms: int) -> DataFrame:
-    """The catalogue's file; raises ContractError where a line is no item or an item comes twice."""
+    """The catalogue's file; raises ContractError where it lacks a column, a line is no item or an item comes twice."""
     if "://" not in path and not Path(path).exists():
         raise MissingRequirement(f"there is no catalogue {path}: correct --catalogue")
     given = [x for x in struct_type(ITEMS) if x.name != "updated_ms"]
@@ -54,6 +55,7 @@ def from_file(spark: SparkSession, path: str, cut_ms: int) -> DataFrame:
             )
         items = table.select(*(f.col(x.name).cast(x.dataType).alias(x.name) for x in given))
     else:
+        require_members(spark.read.text(path), f"catalogue {path}", [x.name for x in given])
         schema = ", ".join(f"{x.name} {x.dataType.simpleString()}" for x in given)
         items = spark.read.json(path, schema=schema, mode="PERMISSIVE")
     items = items.withColumns(

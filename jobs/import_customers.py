@@ -144,7 +144,7 @@ def main(spark: SparkSession, args: Args) -> dict[str, Any]:
     source = Source(args.path, mapping=args.mapping)
     require_file(spark, source)
     with to_the_end(args.path):
-        rows = judged(mapped_text(spark, source, declared, times=("updated_ms",))).persist(StorageLevel.MEMORY_AND_DISK)
+        rows = judged(mapped_text(spark, source, declared)).persist(StorageLevel.MEMORY_AND_DISK)
         counts = {row["reason"]: row["count"] for row in rows.groupBy("reason").count().collect()}
     try:
         turned_away = sum(count for reason, count in counts.items() if reason is not None)

@@ -1,18 +1,21 @@
 """Import history: rows of a file become raw events, pass the same gate as the stream, and land in bronze.
 
-What the gate takes goes to bronze/events, what it refuses to bronze/rejections with its bytes and the reason; both
-are unique on (topic, partition, offset), so an import that runs again adds nothing.
+What the gate takes goes to bronze/events, what it refuses to bronze/rejections with its bytes and the reason. A row is
+known by its data set and its number: an import that runs again adds nothing, a file that has grown brings what is new,
+and one with other rows under known numbers is refused before anything is written. A row that was rejected and is good
+now, by a mended mapping or since its line was cut off then, moves to bronze/events.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import pyarrow as pa
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from pyspark import StorageLevel
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as f
 from pyspark.sql import types as t
 from pyspark.sql.pandas.types import to_arrow_schema
@@ -41,7 +44,7 @@ class Args(LakeArgs):
     """The mapping file of --format mapping, YAML or JSON."""
 
     dataset: Annotated[str, Field(pattern=r"^[a-z0-9_.-]{0,64}$")] = ""
-    """Name of the data set, once per file: its rows are known by it. Empty for the format's name."""
+    """Name of the data set, once per file: its rows are known by it. Empty for the name of the file or folder."""
 
     shift_days: Annotated[int, Field(ge=-36_500, le=36_500)] = 0
     """Whole days added to each event's time before the gate sees it."""
@@ -57,6 +60,12 @@ class Args(LakeArgs):
 
     pseudonym_key_id: Annotated[str, Field(pattern=r"^[a-z0-9]{1,16}$")] = "k1"
     """Id of that key, kept in each pseudonym."""
+
+
+def data_set(args: Args) -> str:
+    """The data set's name: as given, or the path's last part in small letters, what a name can't hold as _."""
+    last = args.path.rstrip("/").rpartition("/")[2]
+    return args.dataset or re.sub(r"[^a-z0-9_.-]+", "_", last.lower())[:64]
 
 
 def admitted_schema() -> t.StructType:
@@ -129,25 +138,72 @@ def main(spark: SparkSession, args: Args) -> dict[str, Any]:
     policy = policy_from_env(args.pseudonym_key_env, args.pseudonym_key_id)
     if args.export and args.until is None:
         raise ConfigError("--export needs --until: it takes the events from that instant on")
+    topic = f"import:{data_set(args)}"
     with to_the_end(args.path):
-        records = read(spark, args.format, Source(args.path, args.shift_days, args.mapping))
-        # Read up to three times: to count copies over the whole file, to export, to admit.
-        records = records.persist(StorageLevel.MEMORY_AND_DISK)
+        rows = read(spark, args.format, Source(args.path, args.shift_days, args.mapping))
+        later = f.lit(False) if args.until is None else f.coalesce(f.col("event_ms") >= args.until, f.lit(False))
+        # Read up to four times: to count copies over the whole file, to find other rows, to export, to admit.
+        records = rows.drop("row").persist(StorageLevel.MEMORY_AND_DISK)
         copies = records.agg((f.count("*") - f.count_distinct("fingerprint")).alias("rows")).first()
         assert copies is not None, "an aggregate without keys has one row"
-    later = f.coalesce(f.col("event_ms") >= f.lit(args.until), f.lit(False)) if args.until is not None else f.lit(False)
+    known = Known(_rows_of(lake, "bronze/events", topic), _rows_of(lake, "bronze/rejections", topic))
     admitted = admit(records.where(~later), policy).persist(StorageLevel.MEMORY_AND_DISK)
     try:
+        clashes = other_rows(rows.where(~later), records.where(~later), admitted, known)
+        if clashes:
+            raise ContractError(
+                f"{topic} already has other rows under {clashes} of these numbers (another file, or another mapping or "
+                "--shift-days): give this one its own --dataset NAME"
+            )
         exported = export_events(records.where(later), args.export) if args.export else 0
-        counts = write(lake, admitted, f"import:{args.dataset or args.format}")
+        counts = write(lake, admitted, topic, known)
         return counts | {"exact_duplicate_rows": copies["rows"], "exported": exported}
     finally:
         admitted.unpersist()
         records.unpersist()
 
 
-def write(lake: Lake, admitted: DataFrame, topic: str) -> dict[str, Any]:
-    """Add what is new to bronze; raises ContractError where the topic already names another file's rows."""
+class Known(NamedTuple):
+    """What bronze has of a data set."""
+
+    events: DataFrame
+    rejections: DataFrame
+
+
+def _rows_of(lake: Lake, table: str, topic: str) -> DataFrame:
+    return lake.read_or_empty(table).where((f.col("topic") == topic) & (f.col("partition") == 0))
+
+
+def other_rows(rows: DataFrame, records: DataFrame, admitted: DataFrame, known: Known) -> int:
+    """How many records have the number of a row that is known and is another; ``rows`` have their text besides.
+
+    An event is the same by its id and its time. A rejection is the same by its bytes or its event's id; or, where it
+    was unreadable then or cut off, by being what the row begins with.
+    """
+    was = known.events.select("offset", f.col("event_id").alias("was_id"), f.col("event_ms").alias("was_ms"))
+    now_id = f.coalesce("event_id", f.get_json_object(_text("raw"), "$.event_id"))
+    same = now_id.eqNullSafe(f.col("was_id")) & (f.coalesce("event_ms", "was_ms") == f.col("was_ms"))
+    others = admitted.join(was, "offset", how="inner").where(~same).count()
+
+    whole = f.when(f.octet_length("raw") == f.col("size"), _text("raw"))
+    kept = known.rejections.select("offset", "sha256", whole.alias("text"))
+    known_id, now_id = (f.get_json_object(column, "$.event_id") for column in ("text", "raw"))
+    same = (f.sha2("raw", 256) == f.col("sha256")) | f.coalesce(known_id == now_id, f.lit(False))
+    doubtful = records.join(kept, "offset", how="inner").where(~same).select("offset", "text").persist()
+    try:
+        grown = rows.join(doubtful, "offset", how="inner").where(f.startswith("row", "text") & (f.col("text") != ""))
+        count = doubtful.count()
+        return others + count - (grown.count() if count else 0)
+    finally:
+        doubtful.unpersist()
+
+
+def _text(column: str) -> Column:
+    return f.try_validate_utf8(f.col(column).cast("string"))
+
+
+def write(lake: Lake, admitted: DataFrame, topic: str, known: Known) -> dict[str, Any]:
+    """Add what is new to bronze, and take out of the rejections what is good now."""
     tally = admitted.agg(
         f.count("*").alias("rows_in"),
         f.count("event_id").alias("accepted"),
@@ -157,11 +213,16 @@ def write(lake: Lake, admitted: DataFrame, topic: str) -> dict[str, Any]:
     ).first()
     assert tally is not None
     events = accepted(admitted, topic)
+    # A known row has its date, too: other dates hold none of the new.
     within = f"t.event_date BETWEEN DATE'{tally['first']}' AND DATE'{tally['last']}'" if tally["accepted"] else "true"
     new_events = lake.insert_new("bronze/events", events, within=within).inserted
-    if new_events < tally["accepted"]:
-        refuse_other_file(lake, events, topic)
-    new_rejections = lake.insert_new("bronze/rejections", rejected(admitted, topic)).inserted
+    new = rejected(admitted, topic).join(known.events.select("offset"), "offset", how="left_anti")
+    new_rejections = lake.insert_new("bronze/rejections", new).inserted
+    # First in, then out: a run that fails between the two leaves a copy, and the next run removes it.
+    mended = events.join(known.rejections.select("offset"), "offset", how="left_semi")
+    moved = mended.count()
+    if moved:
+        lake.remove("bronze/rejections", mended)
     reasons = admitted.where("reason IS NOT NULL").groupBy("reason").count().collect()
     return {
         "rows_in": tally["rows_in"],
@@ -169,19 +230,9 @@ def write(lake: Lake, admitted: DataFrame, topic: str) -> dict[str, Any]:
         "rejected": tally["rejected"],
         "new_events": new_events,
         "new_rejections": new_rejections,
+        "moved": moved,
         "reasons": {row["reason"]: row["count"] for row in sorted(reasons)},
     }
-
-
-def refuse_other_file(lake: Lake, events: DataFrame, topic: str) -> None:
-    """Raise ContractError where bronze holds other events under the same topic and offsets."""
-    stored = lake.read("bronze/events").where(f.col("topic") == topic).select("offset", "event_id")
-    other = events.select("offset", f.col("event_id").alias("given")).join(stored, "offset", how="inner")
-    clashes = other.where(f.col("given") != f.col("event_id")).count()
-    if clashes:
-        raise ContractError(
-            f"{topic} already names another file's rows ({clashes} offsets differ): give this one its own --dataset"
-        )
 
 
 if __name__ == "__main__":

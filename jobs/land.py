@@ -2,11 +2,13 @@
 
 The archive is read as a stream of files that ends with the files that are there (availableNow); a checkpoint under
 the lake remembers which files were read, and the merge on (topic, partition, offset) makes a second reading harmless.
+A file with a line that is no record, such as one that was cut off, is named and nothing of its batch lands.
 
 A cut is complete where every offset before the first record at or after it is in bronze or among the rejections. With
 ``--kafka`` an incomplete cut is refused, and the chain stops before it counts what is not all there.
 """
 
+import re
 from collections.abc import Callable
 from contextvars import copy_context
 from pathlib import Path
@@ -15,12 +17,13 @@ from typing import Annotated, Any
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from pydantic import Field
 from pydantic.dataclasses import dataclass
+from pyspark.errors import StreamingQueryException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as f
 
 from common.contracts.core import Contract
 from common.contracts.events import BRONZE_EVENTS, REJECTIONS
-from common.errors import IncompleteInput, ServerUnavailable
+from common.errors import ContractError, IncompleteInput, ServerUnavailable
 from jobs.spark.args import ARGUMENTS, JobArgs
 from jobs.spark.run import run
 from jobs.spark.schema import struct_type
@@ -75,7 +78,18 @@ def _drain(
         .trigger(availableNow=True)
         .start()
     )
-    query.awaitTermination()
+    try:
+        query.awaitTermination()
+    except StreamingQueryException as error:
+        text = str(error)
+        if "MALFORMED_RECORD_IN_PARSING" not in text:
+            raise
+        # Spark's own text quotes the line: it stays out of the message and of the cause.
+        named = re.search(r"while reading file (?:file://)?(\S+?)\.?(?:\s|$)", text)
+        raise ContractError(
+            f"{named[1] if named else f'a file under {folder}'} has a line that is no record, such as one cut off: put "
+            "the whole file back, or take that line out (--kafka tells which records are lost then), and land again"
+        ) from None
 
 
 def required_offsets(kafka: str, topic: str, cut_ms: int) -> dict[int, tuple[int, int]]:

@@ -2,22 +2,24 @@
 
 A reader returns one row a record, nothing dropped: ``offset`` (the row's number in the data set, from 0, header
 lines counted), ``raw`` (the event as JSON; where the row can't be read, its own text, which the gate will refuse
-and keep), ``event_ms`` (null where unknown), ``record_ms`` (what stands in for a Kafka timestamp) and
-``fingerprint`` (equal for rows that are equal in all columns).
+and keep), ``event_ms`` (null where unknown), ``record_ms`` (what stands in for a Kafka timestamp), ``fingerprint``
+(equal for rows that are equal in all columns) and ``row`` (its own text, whatever became of it).
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import reduce
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import unquote, urlsplit
 
 import yaml
 from py4j.protocol import Py4JJavaError
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pyspark.errors import PySparkException
-from pyspark.sql import Column, DataFrame, SparkSession, Window
+from pyspark.sql import Column, DataFrame, Row, SparkSession, Window
 from pyspark.sql import functions as f
 from pyspark.sql import types as t
 
@@ -29,6 +31,13 @@ from jobs.spark.schema import data_type
 
 WIRE_FIELDS = tuple(name for name in EVENTS.names if name not in ("visitor_id", "ingest_ms"))
 """What a producer may send."""
+
+NUMBERS = frozenset({"int", "long", "double", "decimal"})
+"""Kinds of the contract that are numbers."""
+
+INSTANTS = frozenset({"event_ms", "updated_ms"})
+DATES = frozenset({"birth_date"})
+"""Mapped fields that are times, and days without one."""
 
 _SOURCE = "_source_row"
 _CORRUPT = "_corrupt"
@@ -48,18 +57,36 @@ class FieldMapping(BaseModel):
     values: dict[str, str] = Field(default_factory=dict)
     """Replacements of the source's values; others pass unchanged."""
     time: str | tuple[str, ...] | None = None
-    """For event_ms: ``epoch_s``, ``epoch_ms``, ``epoch_us`` or a pattern such as ``yyyy-MM-dd HH:mm:ss``, read in
+    """For an instant: ``epoch_s``, ``epoch_ms``, ``epoch_us`` or a pattern such as ``yyyy-MM-dd HH:mm:ss``, read in
     ``zone``; what lies below a millisecond is cut off. Of several, the first that reads the whole text counts.
 
-    Without it a column of Parquet's own times is taken as that, and any other as ``epoch_ms``.
+    Without it a column of Parquet's own times is taken as that, and any other as ``epoch_ms``. For a birth date
+    patterns such as ``dd.MM.yyyy``: a text that none reads stays as it is.
     """
     zone: str = "UTC"
     """The zone of times that do not say theirs, such as Europe/Berlin."""
-    decimal: Literal[".", ","] = "."
-    """The decimal mark of a number; with a comma, points and blanks group its digits."""
+    decimal: Literal[".", ","] | None = None
+    """The decimal mark of numbers whose digits may be grouped by threes, with the other mark, blanks or apostrophes: a
+    row with other groups is refused. Without it a number has a point and no groups."""
     factor: Annotated[Decimal, Field(gt=0, max_digits=13, decimal_places=6)] | None = None
     """What a number of up to nine decimals is multiplied by, for a price in cents 0.01, for a dwell time in minutes 60;
     a price is then rounded to its decimals, and a row whose count is no longer whole is refused."""
+
+
+CSV_OPTIONS = (
+    "sep",
+    "quote",
+    "escape",
+    "charToEscapeQuoteEscaping",
+    "unescapedQuoteHandling",
+    "nullValue",
+    "emptyValue",
+    "ignoreLeadingWhiteSpace",
+    "ignoreTrailingWhiteSpace",
+    "maxColumns",
+    "maxCharsPerColumn",
+)
+"""The options of Spark's CSV reader that hold line by line."""
 
 
 class MappingFile(BaseModel):
@@ -69,10 +96,19 @@ class MappingFile(BaseModel):
 
     format: Literal["csv", "json", "parquet"]
     options: dict[str, str] = Field(default_factory=dict)
-    """Options of Spark's CSV reader, such as sep and quote."""
+    """For csv: some of :data:`CSV_OPTIONS`."""
     fields: dict[str, str | FieldMapping]
     properties: list[str] = Field(default_factory=list)
     """Columns kept as properties."""
+
+    @field_validator("options")
+    @classmethod
+    def _are_known(cls, options: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        known = CSV_OPTIONS if info.data.get("format") == "csv" else ()
+        unknown = [name for name in options if name not in known]
+        if unknown:
+            raise ValueError(f"unknown are {', '.join(unknown)}; known are {', '.join(known) or 'none but of csv'}")
+        return options
 
 
 @dataclass(frozen=True)
@@ -104,10 +140,11 @@ def require_file(spark: SparkSession, source: Source) -> None:
 # Rows and their numbers
 
 
-def _numbered(frame: DataFrame) -> DataFrame:
-    """Add ``offset``: the row's number over all files in the order of their paths.
+def _numbered(frame: DataFrame) -> tuple[DataFrame, dict[int, str]]:
+    """Add ``offset``, the row's number over all files in the order of their paths, and ``_head``, its file's first.
 
-    A split of a file is read whole by one task, so its rows are contiguous; the splits' sizes give each its start.
+    Beside it the files by their first row's number. A split of a file is read whole by one task, so its rows are
+    contiguous; the splits' sizes give each its start.
     """
     rows = frame.withColumns(
         {
@@ -117,47 +154,75 @@ def _numbered(frame: DataFrame) -> DataFrame:
         }
     )
     sizes = rows.groupBy("_file", "_block").agg(f.min("_id").alias("_first"), f.count("*").alias("_rows")).collect()
-    starts, total = [], 0
+    starts, heads, total = [], dict[str, int](), 0
     for size in sorted(sizes, key=lambda r: (r["_file"], r["_block"])):
-        starts.append((size["_file"], size["_block"], total - size["_first"]))
+        head = heads.setdefault(size["_file"], total)
+        starts.append((size["_file"], size["_block"], total - size["_first"], head))
         total += size["_rows"]
-    table = frame.sparkSession.createDataFrame(starts, "_file string, _block long, _shift long")
+    table = frame.sparkSession.createDataFrame(starts, "_file string, _block long, _shift long, _head long")
     numbered = rows.join(f.broadcast(table), ["_file", "_block"], how="inner")
-    return numbered.withColumn("offset", f.col("_id") + f.col("_shift")).drop("_file", "_block", "_id", "_shift")
+    numbered = numbered.withColumn("offset", f.col("_id") + f.col("_shift")).drop("_file", "_block", "_id", "_shift")
+    return numbered, {head: file for file, head in heads.items()}
 
 
-def _lines(spark: SparkSession, path: str) -> DataFrame:
-    """Lines of text files: ``offset``, ``value``, ``_modified``.
+def _lines(spark: SparkSession, path: str) -> tuple[DataFrame, dict[int, str]]:
+    """Lines of text files: ``offset``, ``_head``, ``value``, ``_modified``; and the files, see :func:`_numbered`.
 
     A line that is no UTF-8 is read as ISO 8859-1, in which every byte is a letter: files of two programs mix both.
     """
     latin = f.decode(f.col("value").cast("binary"), "ISO-8859-1")
     value = f.when(f.is_valid_utf8("value"), f.col("value")).otherwise(latin).alias("value")
     text = spark.read.text(path).select(value, "_metadata", _modified())
-    return _numbered(text).drop("_metadata")
+    lines, files = _numbered(text)
+    return lines.drop("_metadata"), files
 
 
 def _modified() -> Column:
     return f.unix_millis(f.col("_metadata.file_modification_time")).alias("_modified")
 
 
-def _csv(spark: SparkSession, path: str, options: Mapping[str, str]) -> DataFrame:
-    """Rows of CSV files with a header: the header's columns as text, ``_source_row`` and whether it is ``_corrupt``.
+def _csv(spark: SparkSession, path: str, options: Mapping[str, str], needed: Sequence[str]) -> list[DataFrame]:
+    """Rows of CSV files: their header's columns as text, ``_source_row`` and whether it is ``_corrupt``.
 
-    A line with too few or too many cells is kept and marked. Quoted line breaks are not supported.
+    Each file has a header of its own: files of one header are one frame. A line with too few or too many cells is kept
+    and marked. Quoted line breaks are not supported. Raises ContractError where a file lacks a needed column.
     """
-    lines = _lines(spark, path)
-    separator, quote = options.get("sep", ","), options.get("quote", '"')
-    header = lines.where("offset = 0").select("value").first()
-    if header is None:
+    lines, files = _lines(spark, path)
+    firsts = lines.where(f.col("offset").isin(list(files))).select("_head", "value").take(len(files))
+    if not firsts:
         raise ContractError(f"{path} is empty: a CSV file starts with a header")
-    names = [name.strip().strip(quote) for name in header["value"].lstrip("\ufeff").split(separator)]
-    columns = ", ".join(f"`{name}` string" for name in names)
+    alike: dict[tuple[str, ...], list[Row]] = {}
+    for first in sorted(firsts):
+        alike.setdefault(_header(spark, first["value"], options), []).append(first)
+    frames = []
+    for names, heads in alike.items():
+        rows = lines.where(f.col("_head").isin([head["_head"] for head in heads]))
+        # A header in mid-file is where two files were joined: it is no row either.
+        rows = rows.where(~f.col("value").isin(sorted({head["value"] for head in heads})))
+        frame = _cells(rows, names, options)
+        _require(frame, path if len(files) == 1 else _local(files[heads[0]["_head"]]), needed)
+        frames.append(frame)
+    return frames
+
+
+def _local(uri: str) -> str:
+    """The path of a file on this machine, the URI of any other."""
+    parts = urlsplit(uri)
+    return unquote(parts.path) if parts.scheme == "file" else uri
+
+
+def _header(spark: SparkSession, line: str, options: Mapping[str, str]) -> tuple[str, ...]:
+    """The names in a header, by the parser that reads the rows; of equal ones each gets its place's number."""
+    text = spark.sparkContext.parallelize([line.lstrip("\ufeff")], 1)
+    told = {**options, "ignoreLeadingWhiteSpace": "true", "ignoreTrailingWhiteSpace": "true"}
+    return tuple(spark.read.options(**told).csv(text, header=True).columns)  # type: ignore[arg-type]
+
+
+def _cells(lines: DataFrame, names: Sequence[str], options: Mapping[str, str]) -> DataFrame:
+    """The rows of :func:`_csv` of lines that have these columns."""
+    schema = ", ".join(f"`{name}` string" for name in (*names, _CORRUPT))
     told = {**options, "mode": "PERMISSIVE", "columnNameOfCorruptRecord": _CORRUPT}
-    told.pop("header", None)
-    parsed = f.from_csv("value", f"{columns}, {_CORRUPT} string", told)
-    # Each file of a folder brings its own header.
-    rows = lines.where(f.col("value") != f.lit(header["value"])).withColumn("_cells", parsed)
+    rows = lines.withColumn("_cells", f.from_csv("value", schema, told))
     return rows.select(
         "offset",
         f.col("value").alias(_SOURCE),
@@ -168,10 +233,15 @@ def _csv(spark: SparkSession, path: str, options: Mapping[str, str]) -> DataFram
 
 
 def _json(spark: SparkSession, path: str, columns: Sequence[str]) -> DataFrame:
-    """Rows of JSON lines: the named members as text, ``_source_row`` and whether it is ``_corrupt``."""
+    """Rows of JSON lines: the named members as text, ``_source_row`` and whether it is ``_corrupt``.
+
+    Raises ContractError where no row has a member of that name.
+    """
+    lines, _ = _lines(spark, path)
+    require_members(lines, path, columns)
     schema = ", ".join(f"`{name}` string" for name in columns)
     cells = f.from_json("value", f"{schema}, {_CORRUPT} string", {"columnNameOfCorruptRecord": _CORRUPT})
-    rows = _lines(spark, path).withColumn("_cells", cells)
+    rows = lines.withColumn("_cells", cells)
     return rows.select(
         "offset",
         f.col("value").alias(_SOURCE),
@@ -181,12 +251,31 @@ def _json(spark: SparkSession, path: str, columns: Sequence[str]) -> DataFrame:
     )
 
 
+def require_members(lines: DataFrame, path: str, names: Sequence[str]) -> None:
+    """Raise ContractError where none of the JSON lines (``value``) has a member of a name; no lines lack nothing."""
+    keys = f.json_object_keys("value").alias("keys")
+    first = lines.select(keys).take(_MANY_ROWS)
+    have = {key for row in first for key in row["keys"] or ()}
+    missing = [name for name in names if name not in have]
+    if first and missing:
+        # A member that is often left out may come late.
+        found = lines.select(keys).agg(*(f.max(f.array_contains("keys", name)) for name in missing)).first()
+        assert found is not None, "an aggregate without keys has one row"
+        missing = [name for name, there in zip(missing, found, strict=True) if not there]
+        if missing:
+            names = [*sorted(have)[:_MANY_NAMES], *(["..."] if len(have) > _MANY_NAMES else [])]
+            raise ContractError(f"{path} has no column {', '.join(missing)}; it has {', '.join(names) or 'none'}")
+
+
+_MANY_ROWS, _MANY_NAMES = 1_000, 50
+
+
 def _parquet(spark: SparkSession, path: str) -> DataFrame:
     """Rows of Parquet files in their own types, and ``_source_row`` as JSON."""
     frame = spark.read.parquet(path)
-    numbered = _numbered(frame.select("*", "_metadata", _modified())).drop("_metadata")
+    numbered, _ = _numbered(frame.select("*", "_metadata", _modified()))
     row = f.to_json(f.struct(*frame.columns))
-    return numbered.withColumns({_SOURCE: row, _CORRUPT: f.lit(False)})
+    return numbered.drop("_metadata", "_head").withColumns({_SOURCE: row, _CORRUPT: f.lit(False)})
 
 
 _CUT_OFF = ("FAILED_READ_FILE", "CANNOT_READ_FILE_FOOTER", "EOFException", "is not a Parquet file")
@@ -234,6 +323,7 @@ def _raw(
         f.when(~unread, event_ms).alias("event_ms"),
         f.when(~unread, event_ms).otherwise(f.col("_modified")).alias("record_ms"),
         fingerprint.alias("fingerprint"),
+        f.col(_SOURCE).alias("row"),
     )
 
 
@@ -294,7 +384,6 @@ def rees46(spark: SparkSession, source: Source) -> DataFrame:
     A purchase is one unit; purchases of one session at one instant are one order. The source's own session id is
     kept as the property ``session_id``.
     """
-    frame = _csv(spark, source.path, {})
     names = [
         "event_time",
         "event_type",
@@ -306,7 +395,8 @@ def rees46(spark: SparkSession, source: Source) -> DataFrame:
         "user_id",
         "user_session",
     ]
-    _require(frame, source.path, names)
+    cells = ["offset", _SOURCE, "_modified", _CORRUPT, *names]
+    frame = _together([part.select(*cells) for part in _csv(spark, source.path, {}, names)])
     purchase = f.coalesce(f.col("event_type") == "purchase", f.lit(False))
     order = f.when(purchase, f.concat_ws("/", "user_session", "event_time"))
     lines = Window.partitionBy(f.coalesce(order, f.col("offset").cast("string"))).orderBy("offset")
@@ -342,7 +432,7 @@ def events(spark: SparkSession, source: Source) -> DataFrame:
     """Raw events as JSON lines, as the collector takes them and the simulator writes them."""
     if source.shift_days:
         raise ConfigError("--shift-days does not apply to raw events: their bytes go to the gate as they are")
-    lines = _lines(spark, source.path)
+    lines, _ = _lines(spark, source.path)
     event_ms = f.expr("try_cast(get_json_object(value, '$.event_ms') AS BIGINT)")
     return lines.select(
         "offset",
@@ -350,14 +440,19 @@ def events(spark: SparkSession, source: Source) -> DataFrame:
         event_ms.alias("event_ms"),
         f.coalesce(event_ms, f.col("_modified")).alias("record_ms"),
         f.md5("value").alias("fingerprint"),
+        f.col("value").alias("row"),
     )
 
 
 def mapping(spark: SparkSession, source: Source) -> DataFrame:
     """CSV, JSON lines or Parquet by a mapping file (YAML or JSON): see docs/batch.md."""
     declared = load_mapping(source.mapping)
+    parts = _mapped_file(spark, source, declared)
+    return _together([_mapped_events(part, source, declared) for part in parts])
+
+
+def _mapped_events(frame: DataFrame, source: Source, declared: Mapping[str, FieldMapping]) -> DataFrame:
     spec = _spec(source.mapping)
-    frame = _mapped_file(spark, source, declared)
     own = [name for name in frame.columns if name not in ("offset", "_modified", _SOURCE, _CORRUPT)]
     hashed = _all_columns_hash(own)
     fields: dict[str, Column] = {"event_id": hashed, "source": f.lit("mapping")}
@@ -365,7 +460,7 @@ def mapping(spark: SparkSession, source: Source) -> DataFrame:
     for name, how in declared.items():
         text = _mapped(how)
         kind = EVENTS.field(name).kind
-        typed = _event_time(frame, text, how) if name == "event_ms" else _wire_type(text, kind, how)
+        typed = _event_time(frame, text, how) if name == "event_ms" else _wire_type(frame, text, kind, how)
         unread = unread | (text.isNotNull() & typed.isNull())
         fields[name] = typed
     frame = frame.withColumn(_CORRUPT, unread)
@@ -374,19 +469,25 @@ def mapping(spark: SparkSession, source: Source) -> DataFrame:
     return _raw(frame, fields, hashed, source.shift_days, properties)
 
 
-def mapped_text(
-    spark: SparkSession, source: Source, declared: Mapping[str, FieldMapping], times: Sequence[str]
-) -> DataFrame:
-    """The rows of a mapped file that holds no events: each declared field as text, ``times`` in epoch milliseconds.
+def mapped_text(spark: SparkSession, source: Source, declared: Mapping[str, FieldMapping]) -> DataFrame:
+    """The rows of a mapped file that holds no events: each declared field as text, times in epoch milliseconds.
 
     Beside them ``offset``, ``raw`` (the row as it came), ``modified_ms`` (the file's) and ``unread``: whether the row,
     or a time in it, can't be read. Raises as :func:`read` does.
     """
-    frame = _mapped_file(spark, source, declared)
+    return _together([_as_text(part, declared) for part in _mapped_file(spark, source, declared)])
+
+
+def _as_text(frame: DataFrame, declared: Mapping[str, FieldMapping]) -> DataFrame:
     cells, unread = {}, f.col(_CORRUPT)
     for name, how in declared.items():
         value = _mapped(how)
-        cells[name] = _event_time(frame, value, how) if name in times else value.cast("string")
+        if name in INSTANTS:
+            cells[name] = _event_time(frame, value, how)
+        elif name in DATES:
+            cells[name] = _day(value.cast("string"), how)
+        else:
+            cells[name] = value.cast("string")
         unread = unread | (value.isNotNull() & cells[name].isNull())
     return frame.select(
         "offset",
@@ -397,18 +498,24 @@ def mapped_text(
     )
 
 
-def _mapped_file(spark: SparkSession, source: Source, declared: Mapping[str, FieldMapping]) -> DataFrame:
-    """The rows of a mapping file's source, with every column that the mapping names."""
+def _mapped_file(spark: SparkSession, source: Source, declared: Mapping[str, FieldMapping]) -> list[DataFrame]:
+    """The rows of a mapping file's source, with every column that the mapping names; a frame for each set of columns.
+
+    So what a row becomes hangs on its own file, whatever lies in the folder beside it.
+    """
     spec = _spec(source.mapping)
     wanted = sorted({m.column for m in declared.values() if m.column} | set(spec.properties))
     if spec.format == "csv":
-        frame = _csv(spark, source.path, spec.options)
-    elif spec.format == "json":
-        frame = _json(spark, source.path, wanted)
-    else:
-        frame = _parquet(spark, source.path)
+        return _csv(spark, source.path, spec.options, wanted)
+    if spec.format == "json":
+        return [_json(spark, source.path, wanted)]
+    frame = _parquet(spark, source.path)
     _require(frame, source.path, wanted)
-    return frame
+    return [frame]
+
+
+def _together(frames: Sequence[DataFrame]) -> DataFrame:
+    return reduce(DataFrame.unionByName, frames)
 
 
 def _mapped(how: FieldMapping) -> Column:
@@ -432,12 +539,23 @@ def _event_time(frame: DataFrame, value: Column, how: FieldMapping) -> Column:
             return f.unix_millis(value)
         if isinstance(kind, t.TimestampNTZType | t.DateType):
             return f.unix_millis(_in_zone(value.cast("timestamp"), how.zone))
-    patterns = (how.time,) if how.time is None or isinstance(how.time, str) else how.time
-    return f.coalesce(*(_instant(value, pattern, how.zone) for pattern in patterns))
+    return f.coalesce(*(_instant(value, pattern, how.zone) for pattern in _patterns(how) or ("epoch_ms",)))
 
 
-def _instant(value: Column, pattern: str | None, zone: str) -> Column:
-    if pattern in (None, "epoch_ms"):
+def _patterns(how: FieldMapping) -> tuple[str, ...]:
+    if how.time is None:
+        return ()
+    return (how.time,) if isinstance(how.time, str) else how.time
+
+
+def _day(text: Column, how: FieldMapping) -> Column:
+    """A day as yyyy-MM-dd where one of its patterns reads it, else the text."""
+    days = (f.timestamp_millis(_instant(text, pattern, "UTC")) for pattern in _patterns(how))
+    return f.coalesce(*(f.date_format(day, "yyyy-MM-dd") for day in days), text)
+
+
+def _instant(value: Column, pattern: str, zone: str) -> Column:
+    if pattern == "epoch_ms":
         return value.try_cast("long")
     if pattern in _TO_MS:
         return f.floor(_exact(value, 33, 17) * f.lit(_TO_MS[pattern])).try_cast("long")
@@ -459,12 +577,12 @@ def _in_zone(clock: Column, zone: str) -> Column:
     return clock if zone == "UTC" else f.to_utc_timestamp(clock, zone)
 
 
-def _wire_type(value: Column, kind: Kind, how: FieldMapping) -> Column:
+def _wire_type(frame: DataFrame, value: Column, kind: Kind, how: FieldMapping) -> Column:
     """Numbers as numbers; a price stays text, which the gate reads exactly."""
-    if kind.name not in ("int", "long", "double", "decimal"):
+    if kind.name not in NUMBERS:
         return value.cast(t.StringType())
-    if how.decimal == ",":
-        value = f.replace(f.regexp_replace(value.cast("string"), "[. \u00a0']", ""), f.lit(","), f.lit("."))
+    if how.decimal is not None and isinstance(frame.select(value).schema[0].dataType, t.StringType):
+        value = _ungrouped(value, how.decimal)
     if how.factor is not None:
         # As wide as a product may be, so that it is exact: 24 and 13 digits make no more than 38.
         value = _exact(value, 24, 9) * f.lit(how.factor).cast("decimal(13,6)")
@@ -473,6 +591,20 @@ def _wire_type(value: Column, kind: Kind, how: FieldMapping) -> Column:
         elif kind.name != "double":
             value = f.when(value == f.floor(value), value)
     return value.cast(t.StringType()) if kind.name == "decimal" else value.try_cast(data_type(kind))
+
+
+def _ungrouped(value: Column, mark: str) -> Column:
+    """A number's text with a point and no groups; null where it has other groups than of three digits, or is none."""
+    group = f"[{_GROUPING}{'.' if mark == ',' else ','}]"
+    text = f.btrim(value, f.lit(_BLANKS))
+    fits = text.rlike(rf"\A[+-]?(\d+|[1-9]\d{{0,2}}({group})\d{{3}}(\2\d{{3}})*)([{mark}]\d+)?\z")
+    plain = f.replace(f.regexp_replace(text, group, ""), f.lit(mark), f.lit("."))
+    return f.when(fits, plain)
+
+
+_BLANKS = " \u00a0\u2009\u202f"
+_GROUPING = f"{_BLANKS}'\u2019"
+"""What groups digits by threes beside the mark that is not the decimal one."""
 
 
 def _spec(path: str) -> MappingFile:
@@ -503,11 +635,23 @@ def load_mapping(
         found = FieldMapping(column=how) if isinstance(how, str) else how
         if sum(x is not None for x in (found.column, found.value, found.sql)) != 1:
             raise ConfigError(f"mapping file {path}: {name} needs one of column, value and sql")
+        idle = [x for x in ("time", "zone", "decimal", "factor") if x in found.model_fields_set - _taken(name)]
+        if idle:
+            raise ConfigError(f"mapping file {path}: {name} takes no {' and no '.join(idle)}")
         fields[name] = found
     for name in needed:
         if name not in fields:
             raise ConfigError(f"mapping file {path}: {name} is not mapped")
     return fields
+
+
+def _taken(name: str) -> set[str]:
+    """What a field's mapping may tell of the form of its values."""
+    if name in INSTANTS:
+        return {"time", "zone"}
+    if name in DATES:
+        return {"time"}
+    return {"decimal", "factor"} if name in EVENTS.names and EVENTS.field(name).kind.name in NUMBERS else set()
 
 
 READERS: dict[str, Callable[[SparkSession, Source], DataFrame]] = {

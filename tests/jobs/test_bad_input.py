@@ -12,7 +12,7 @@ from pyspark.sql import functions as f
 
 from common.errors import ContractError
 from common.features.windows import DAY_MS
-from jobs import cleanse, dedup_events, features, import_events, rfm, sessionize
+from jobs import catalogue, cleanse, dedup_events, features, import_events, rfm, sessionize
 from jobs.spark.tables import Lake
 from tests.jobs.test_tables import START_MS, event, frame
 
@@ -28,6 +28,7 @@ LINES = [
     "eve;buy;2026-03-01 09:30:00;C;Tee;-5,00;1;o4",
     "eve;buy;2026-03-01 09:30:00;C;Tee;99.999.999.999,00;1;o5",
     ";look;2026-03-01 09:30:00;C;Tee;;;",  # nobody
+    "eve;buy;2026-03-01 09:30:00;C;Tee;1.50;1;o8",  # a point where the mark is a comma: no group of three
     "eve;buy;2026-03-01 09:30:00;C;Tee;1,00;one;o6",
     "eve;buy;2026-03-01 09:30:00;C;Tee;1,00;1;",  # no order
     "eve;look;2026-03-0",  # cut off
@@ -65,16 +66,16 @@ def test_a_dirty_file_gives_what_is_right_and_keeps_the_rest(spark, lake, tmp_pa
     shop, mapping = str(tmp_path / "shop.csv"), str(tmp_path / "map.yaml")
     args = import_events.Args(lake=lake.root, format="mapping", path=shop, mapping=mapping)
     counts = import_events.main(spark, args)
-    assert (counts["rows_in"], counts["accepted"], counts["rejected"]) == (12, 5, 7)
+    assert (counts["rows_in"], counts["accepted"], counts["rejected"]) == (13, 5, 8)
     rows = lake.read("bronze/events").orderBy("offset").collect()
     assert [row["event_ms"] - START_MS for row in rows] == [34_200_000, 37_800_000, 25_200_000, 43_200_000, 43_200_000]
     assert [row["price"] for row in rows] == [Decimal("1234.5"), Decimal("0.99"), Decimal(99999), None, None]
     assert [row["category"] for row in rows] == ["tee", "tee", "tee", "caf\u00e9", "caf\u00e9"]
     kept = lake.read("bronze/rejections").orderBy("offset").collect()
-    assert sum(counts["reasons"].values()) == len(kept) == 7
+    assert sum(counts["reasons"].values()) == len(kept) == 8
     # What the gate refused is kept as the event it was to be, with the field at fault; what can't be read as it came.
     gate = [json.loads(bytes(row["raw"])).get("price") for row in kept if bytes(row["raw"]).startswith(b"{")]
-    assert gate[:2] == ["-5.00", "99999999999.00"]
+    assert gate[:2] == ["-5.00", "99999999999.00"] and gate[-1] == "1.00"
     assert bytes(kept[-1]["raw"]).decode() == LINES[-1]
 
 
@@ -145,6 +146,19 @@ def test_skew_an_empty_day_and_a_day_delivered_twice(spark, lake, monkeypatch):
     assert [one["whale"] for one in found[1:]] == [(1, 100, Decimal(200)), (2, 100, Decimal(200))]
     assert lake.read("silver/cleansed").count() == 600 and lake.read("silver/events").count() == 300
     assert {row["session_date"] for row in lake.read("gold/sessions").collect()} == {date(2026, 3, 1)}
+
+
+def test_a_catalogue_without_one_of_its_columns_is_refused(spark, tmp_path):
+    item: dict[str, Any] = {"item_id": "A", "title": None, "category": "tee", "price": 2, "currency": "EUR"}
+    files = {"items.json": [item, item | {"item_id": "B"}], "cut.json": [{"item_id": "A", "titel": "Tee"}]}
+    for name, lines in files.items():
+        (tmp_path / name).write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    rows = catalogue.from_file(spark, str(tmp_path / "items.json"), START_MS).collect()
+    assert [(row["item_id"], row["title"], row["price"]) for row in rows] == [(x, x, Decimal(2)) for x in "AB"]
+    spark.read.json(str(tmp_path / "cut.json")).write.parquet(str(tmp_path / "cut.parquet"))
+    for name in ("cut.json", "cut.parquet"):
+        with pytest.raises(ContractError, match="no column title, category, price, currency; it has item_id, titel"):
+            catalogue.from_file(spark, str(tmp_path / name), START_MS)
 
 
 REES46 = """event_time,event_type,product_id,category_id,category_code,brand,price,user_id,user_session

@@ -1,6 +1,7 @@
 """Every row of a history file is imported or rejected with its bytes; foreign shapes come in by a mapping file."""
 
 import json
+from typing import Any
 
 import pytest
 import yaml
@@ -19,7 +20,7 @@ SHOP_CSV = """id;when;what;who;sku;brand;cost;pieces
 2;2026-03-01 10:01:00;buy;ann;A;Acme;1.50;2
 6;2026-03-01 10:0"""
 
-MAPPING = {
+MAPPING: dict[str, Any] = {
     "format": "csv",
     "options": {"sep": ";"},
     "fields": {
@@ -74,12 +75,81 @@ def test_a_mapped_file_is_imported_and_its_dirty_rows_are_rejected(spark, shop, 
     assert main(spark, args(shop))["new_events"] == 0
 
 
+def stored(spark, folder):
+    """What bronze holds: the rows' numbers and whose they are, and the rejected rows' bytes by their numbers."""
+    lake = Lake(spark, str(folder / "lake"))
+    events = lake.read("bronze/events").select("topic", "offset", "event_id").collect()
+    return set(events), {row["offset"]: bytes(row["raw"]) for row in lake.read("bronze/rejections").collect()}
+
+
 @pytest.mark.spark
-def test_a_second_file_under_the_same_name_is_refused(spark, shop, pseudonym_key):
+def test_other_rows_under_known_numbers_are_refused_before_anything_is_written(spark, shop, pseudonym_key):
     main(spark, args(shop))
-    (shop / "shop.csv").write_text(SHOP_CSV.replace(";ann;", ";eve;"), encoding="utf-8")
-    with pytest.raises(ContractError, match="import:shop already names another file's rows"):
-        main(spark, args(shop))
+    before = stored(spark, shop)
+    lines = SHOP_CSV.splitlines()
+
+    def changed(number: int, line: str) -> str:
+        return "\n".join([*lines[:number], line, *lines[number + 1 :]])
+
+    others = {
+        "other events": SHOP_CSV.replace(";ann;", ";eve;"),
+        "of other days alone": SHOP_CSV.replace("2026-03", "2026-04"),
+        "a rejected row where one was rejected": changed(5, "5;never;look;bob;B;;2.50;"),
+        "a good row where one was rejected": changed(5, "8;2026-03-01 10:00:00;look;bob;B;;2.50;"),
+        "a rejected row where one was good": changed(1, "1;never;look;ann;A;Acme;1.50;"),
+    }
+    for what, text in others.items():
+        (shop / "shop.csv").write_text(text, encoding="utf-8")
+        with pytest.raises(ContractError, match="import:shop already has other rows .* --dataset NAME") as refused:
+            main(spark, args(shop))
+            pytest.fail(what)
+        assert "\n" not in str(refused.value)
+    (shop / "shop.csv").write_text(SHOP_CSV, encoding="utf-8")
+    with pytest.raises(ContractError, match="already has other rows under 3 of these numbers"):
+        main(spark, args(shop, shift_days=1))
+    assert stored(spark, shop) == before
+
+
+@pytest.mark.spark
+def test_a_file_that_has_grown_brings_what_is_new(spark, shop, pseudonym_key):
+    main(spark, args(shop))
+    was, refused = stored(spark, shop)
+    assert refused.keys() == {3, 4, 5, 7}
+    # The line that was cut off is whole, and one more follows, of another day.
+    (shop / "shop.csv").write_text(SHOP_CSV + "4:00;look;bob;B;;2.50;\n7;2026-05-01 10:00:00;look;bob;B;;2.50;\n")
+    counts = main(spark, args(shop))
+    assert (counts["rows_in"], counts["new_events"], counts["new_rejections"], counts["moved"]) == (8, 2, 0, 1)
+    now, left = stored(spark, shop)
+    assert was < now and {row["offset"] for row in now - was} == {7, 8}
+    assert left == {number: raw for number, raw in refused.items() if number != 7}
+    again = main(spark, args(shop))
+    assert (again["new_events"], again["new_rejections"], again["moved"]) == (0, 0, 0)
+    assert stored(spark, shop) == (now, left)
+
+
+@pytest.mark.spark
+def test_what_a_mended_mapping_can_read_moves_out_of_the_rejections(spark, shop, pseudonym_key):
+    main(spark, args(shop))
+    fields = MAPPING["fields"] | {
+        "quantity": {"sql": "coalesce(try_cast(pieces AS int), 1)"},
+        "price": {"sql": "replace(cost, ',', '.')"},
+    }
+    (shop / "map.yaml").write_text(yaml.safe_dump(MAPPING | {"fields": fields}), encoding="utf-8")
+    counts = main(spark, args(shop))
+    assert (counts["accepted"], counts["new_events"], counts["new_rejections"], counts["moved"]) == (5, 2, 0, 2)
+    events, refused = stored(spark, shop)
+    assert {row["offset"] for row in events} == {1, 2, 3, 4, 6} and refused.keys() == {5, 7}
+
+
+@pytest.mark.spark
+def test_files_without_a_name_of_their_data_set_are_known_by_their_own(spark, shop, pseudonym_key):
+    other = shop / "Orders 2026-04.csv"
+    other.write_text(SHOP_CSV.replace("2026-03", "2026-04"), encoding="utf-8")
+    for path in (shop / "shop.csv", other, shop / "shop.csv"):
+        counts = main(spark, args(shop, path=str(path), dataset=""))
+    assert counts["new_events"] == 0
+    events, _ = stored(spark, shop)
+    assert {row["topic"] for row in events} == {"import:shop.csv", "import:orders_2026-04.csv"} and len(events) == 6
 
 
 @pytest.mark.spark
@@ -143,6 +213,35 @@ def test_numbers_are_multiplied_exactly_and_none_is_cut_off(spark, tmp_path):
 
 
 @pytest.mark.spark
+def test_digits_are_grouped_by_threes_and_nothing_else_is_taken_for_a_group(spark, tmp_path):
+    right = {
+        ",": {
+            "1,50": "1.50",
+            "1.234,50": "1234.50",
+            "1 234": "1234",
+            "1'234'567,8": "1234567.8",
+            "12\u00a0345": "12345",
+        },
+        ".": {"1.50": "1.50", "1,234.50": "1234.50", "1 234": "1234", "-1,234": "-1234"},
+        None: {"1.50": "1.50", "1,50": "1,50"},  # the latter is the gate's to refuse
+    }
+    wrong = {
+        ",": ["1.50", "0.150", "1.2345", "12.34,5", "1.234 567", "1.234.5", "1234.567", "1,2,3", "1,"],
+        ".": ["1,50", "0,150", "1,2345", "12,34.5", "1,234 567", "1234,567"],
+        None: [],
+    }
+    for mark, texts in right.items():
+        lines = [f"1772359200000;{text}" for text in (*texts, *wrong[mark])]
+        (tmp_path / "shop.csv").write_text("\n".join(["at;cost", *lines]), encoding="utf-8")
+        price = {"column": "cost"} if mark is None else {"column": "cost", "decimal": mark}
+        fields = {"event_type": {"value": "view"}, "event_ms": "at", "price": price}
+        spec = {"format": "csv", "options": {"sep": ";"}, "fields": fields}
+        rows = mapped(spark, tmp_path, tmp_path / "shop.csv", spec)
+        assert [row["price"] for row in rows[: len(texts)]] == list(texts.values())
+        assert rows[len(texts) :] == lines[len(texts) :], "refused as they stand"
+
+
+@pytest.mark.spark
 @pytest.mark.parametrize(
     ("how", "event_ms"),
     [
@@ -173,6 +272,47 @@ def test_a_missing_column_is_named(spark, shop, pseudonym_key):
 
 
 @pytest.mark.spark
+def test_each_file_of_a_folder_has_a_header_of_its_own(spark, tmp_path):
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    (folder / "1.csv").write_text('when;"who;where";cost\n2026-03-01 10:00:00;"ann;x";1\n2026-03-01 10:00;"ann;x";1\n')
+    (folder / "2.csv").write_text('\ufeffcost;colour;"who;where";when\n2;red;bob;2026-03-02 10:00:00\n')
+    (folder / "3.csv").write_text('when;"who;where";cost\n2026-03-03 10:00:00;eve;3\n')
+    fields = {
+        "event_type": {"value": "view"},
+        "event_ms": {"column": "when", "time": "yyyy-MM-dd HH:mm:ss"},
+        "user_id": "who;where",
+        "price": "cost",
+    }
+    spec = {"format": "csv", "options": {"sep": ";"}, "fields": fields}
+    rows = mapped(spark, tmp_path, folder, spec)
+    assert rows[1] == '2026-03-01 10:00;"ann;x";1'
+    got = [(row["user_id"], row["price"], row["event_ms"]) for row in (rows[0], *rows[2:])]
+    day = 86_400_000
+    assert got == [("ann;x", "1", 1_772_359_200_000), *((w, p, 1_772_359_200_000 + n * day) for w, p, n in LATER)]
+    alone = mapped(spark, tmp_path, folder / "2.csv", spec)
+    assert alone == [rows[2]], "what a row becomes hangs on its own file"
+    (folder / "2.csv").write_text("cost;customer;when\n2;bob;2026-03-02 10:00:00\n")
+    with pytest.raises(ContractError, match=f"^{folder}/2.csv has no column who;where; it has cost, customer, when$"):
+        mapped(spark, tmp_path, folder, spec)
+
+
+LATER = (("bob", "2", 1), ("eve", "3", 2))
+
+
+@pytest.mark.spark
+def test_a_member_that_no_row_of_a_json_file_has_is_named(spark, tmp_path):
+    path = tmp_path / "shop.jsonl"
+    often = [{"at": 1_772_359_200_000, "item": "A"}] * 1_200
+    path.write_text("".join(json.dumps(row) + "\n" for row in [*often, {"at": 1_772_359_200_000, "sku": "B"}]))
+    fields = {"event_type": {"value": "view"}, "event_ms": "at", "item_id": "sku"}
+    rows = mapped(spark, tmp_path, path, {"format": "json", "fields": fields})
+    assert [row.get("item_id") for row in rows] == [None] * 1_200 + ["B"], "one row is enough, however late"
+    with pytest.raises(ContractError, match=r"shop.jsonl has no column article, who; it has at, item$"):
+        mapped(spark, tmp_path, path, {"format": "json", "fields": fields | {"item_id": "article", "user_id": "who"}})
+
+
+@pytest.mark.spark
 def test_a_missing_file_is_named(spark, shop, pseudonym_key):
     with pytest.raises(MissingRequirement, match="there is no file .*nothing.csv"):
         main(spark, args(shop, path=str(shop / "nothing.csv")))
@@ -189,6 +329,13 @@ def test_a_missing_file_is_named(spark, shop, pseudonym_key):
             "event_ms needs one of column, value and sql",
         ),
         ({"more": 1}, "more: Extra inputs"),
+        ({"options": {"sep": ";", "encoding": "cp1252"}}, "options: .*unknown are encoding; known are sep, quote"),
+        ({"format": "json"}, "options: .*unknown are sep; known are none but of csv"),
+        ({"fields": MAPPING["fields"] | {"item_id": {"column": "sku", "time": "epoch_s"}}}, "item_id takes no time$"),
+        (
+            {"fields": MAPPING["fields"] | {"event_ms": {"column": "when", "decimal": ",", "factor": 10}}},
+            "event_ms takes no decimal and no factor",
+        ),
         *(
             ({"fields": {"price": {"column": "cents", "factor": factor}}}, f"price.FieldMapping.factor: .*{message}")
             for factor, message in (

@@ -6,6 +6,7 @@ import json
 import pytest
 
 from common.contracts.events import BRONZE_EVENTS, REJECTIONS
+from common.errors import ContractError
 from jobs.land import Args, land, main, missing_offsets
 from jobs.spark.run import execute
 from jobs.spark.tables import Lake
@@ -78,6 +79,22 @@ def test_a_killed_landing_is_done_again_and_lands_nothing_twice(spark, tmp_path,
     assert deaths >= 2
     assert sorted(row["offset"] for row in lake.read("bronze/events").collect()) == [0, 1]
     assert [row["offset"] for row in lake.read("bronze/rejections").collect()] == [2]
+
+
+def test_a_file_cut_off_in_mid_row_is_named_and_lands_once_it_is_whole(spark, tmp_path):
+    root, lake = tmp_path / "archive", Lake(spark, str(tmp_path / "lake"))
+    archive(root, "events", "part-1", [event(0), event(1)])
+    part = next(root.rglob("part-1"))
+    whole = part.read_text()
+    part.write_text(whole[:-40])
+    with pytest.raises(
+        ContractError, match=f"{part} has a line that is no record.* put the whole file back"
+    ) as refused:
+        land(spark, lake, str(root / "events"), "bronze/events", BRONZE_EVENTS)
+    assert "\n" not in str(refused.value) and "e1" not in str(refused.value)
+    assert not lake.exists("bronze/events") or lake.read("bronze/events").isEmpty()
+    part.write_text(whole)
+    assert land(spark, lake, str(root / "events"), "bronze/events", BRONZE_EVENTS) == 2
 
 
 def test_a_lost_checkpoint_lands_nothing_twice(spark, tmp_path):

@@ -217,20 +217,21 @@ def test_rows_that_cannot_be_read_or_have_no_id_are_kept_with_the_reason_though_
                     "email": "mail",
                     "phone": "tel",
                     "country": "land",
+                    "birth_date": {"column": "born", "time": ["dd.MM.yyyy", "M/d/yyyy"]},
                     "updated_ms": {"column": "at", "time": "yyyy-MM-dd"},
                 },
             }
         )
     )
     lines = [
-        "id,name,mail,tel,land,at",
-        "7,Ann,Ann@Post.example ,+47 22-33,norway,2026-01-01",
-        "7,Anna,ann@post.example,4722 33,NOR,2026-01-02",
-        ",Bob,,,,2026-01-01",
-        "null,Bob,,,,2026-01-01",
-        "8,Bob,,,,soon",
+        "id,name,mail,tel,land,at,born",
+        "7,Ann,Ann@Post.example ,+47 22-33,norway,2026-01-01,30.01.1980",
+        "7,Anna,ann@post.example,4722 33,NOR,2026-01-02,1/31/1980",
+        ",Bob,,,,2026-01-01,",
+        "null,Bob,,,,2026-01-01,",
+        "8,Bob,,,,soon,",
         "9,Bo",
-        "10,Eve,,,,",
+        "10,Eve,,,,,about 1950",
     ]
     (tmp_path / "c.csv").write_text("\n".join(lines))
     shop = {"path": str(tmp_path / "c.csv"), "mapping": str(tmp_path / "map.yaml"), "dataset": "shop"}
@@ -243,6 +244,8 @@ def test_rows_that_cannot_be_read_or_have_no_id_are_kept_with_the_reason_though_
     kept = {row["offset"]: bytes(row["raw"]).decode() for row in lake.read("bronze/rejections").collect()}
     assert kept == {at: lines[at] for at in (3, 4, 5, 6)}
     ann = lake.read("silver/customers").where("given_name = 'Anna'").collect()[0]
+    eve = lake.read("silver/customers").where("given_name = 'Eve'").collect()[0]
+    assert (ann["birth_date"], eve["birth_date"]) == ("1980-01-31", "about 1950")
     assert ann["updated_ms"] == 1_767_312_000_000 and ann["country"] == "NO" and ann["email_hash"].startswith("k1_")
     again = import_customers.main(spark, args)
     assert (again["new_customers"], again["updated_customers"], again["new_rejections"]) == (0, 0, 0)

@@ -1,6 +1,7 @@
 """Every row of a history file is imported or rejected with its bytes; foreign shapes come in by a mapping file."""
 
 import json
+from typing import Any
 
 import pytest
 import yaml
@@ -44,8 +45,8 @@ def shop(tmp_path):
 
 
 def args(folder, **changes):
-    values = {"lake": str(folder / "lake"), "format": "mapping", "path": str(folder / "shop.csv")}
-    return Args(**(values | {"mapping": str(folder / "map.yaml"), "dataset": "shop"} | changes))
+    values: dict[str, Any] = {"lake": str(folder / "lake"), "format": "mapping", "path": str(folder / "shop.csv")}
+    return Args(**(values | {"mapping": str(folder / "map.yaml"), "dataset": "shop", "most_rejected": 0.6} | changes))
 
 
 @pytest.mark.spark
@@ -80,6 +81,20 @@ def test_a_second_file_under_the_same_name_is_refused(spark, shop, pseudonym_key
     (shop / "shop.csv").write_text(SHOP_CSV.replace(";ann;", ";eve;"), encoding="utf-8")
     with pytest.raises(ContractError, match="import:shop already names another file's rows"):
         main(spark, args(shop))
+
+
+@pytest.mark.spark
+def test_an_import_that_refused_most_of_its_file_fails_and_loses_nothing(spark, shop, pseudonym_key):
+    lake = Lake(spark, str(shop / "lake"))
+    said = (
+        "4 of 7 rows were rejected, above --most-rejected 0.5: invalid_json 3, wrong_type 1; they are in "
+        "bronze/rejections, topic import:shop, the others were taken; mend the file"
+    )
+    for _ in range(2):
+        with pytest.raises(ContractError, match=said) as refused:
+            main(spark, args(shop, most_rejected=0.5))
+        assert "\n" not in str(refused.value)
+        assert (lake.read("bronze/events").count(), lake.read("bronze/rejections").count()) == (3, 4)
 
 
 @pytest.mark.spark

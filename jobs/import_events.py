@@ -23,8 +23,9 @@ from pyspark.sql.pandas.types import to_arrow_schema
 from common.admission import EVENT_COLUMNS, REJECTION_COLUMNS, Policy, admit_batch, policy_from_env
 from common.contracts.events import EVENTS, REJECTIONS
 from common.errors import ConfigError, ContractError
-from jobs.spark.args import ARGUMENTS, EnvName, Instant, LakeArgs
+from jobs.spark.args import ARGUMENTS, EnvName, Instant, LakeArgs, Share
 from jobs.spark.readers import Source, read, to_the_end
+from jobs.spark.refused import require_most_accepted
 from jobs.spark.run import run
 from jobs.spark.schema import struct_type
 from jobs.spark.tables import Lake
@@ -54,6 +55,9 @@ class Args(LakeArgs):
 
     export: str = ""
     """File that takes the events from --until on, as JSON lines in their time's order; empty for none."""
+
+    most_rejected: Share = 0.5
+    """Largest share of the rows that may be rejected; above it the run fails, though all rows were filed."""
 
     pseudonym_key_env: EnvName = "DOVETAIL_PSEUDONYM_KEY"
     """Environment variable that holds the key of the pseudonyms."""
@@ -157,6 +161,8 @@ def main(spark: SparkSession, args: Args) -> dict[str, Any]:
             )
         exported = export_events(records.where(later), args.export) if args.export else 0
         counts = write(lake, admitted, topic, known)
+        remedy = "mend the file or its mapping and import it again"
+        require_most_accepted(counts, args.most_rejected, topic, remedy)
         return counts | {"exact_duplicate_rows": copies["rows"], "exported": exported}
     finally:
         admitted.unpersist()

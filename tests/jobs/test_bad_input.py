@@ -64,7 +64,7 @@ def test_a_dirty_file_gives_what_is_right_and_keeps_the_rest(spark, lake, tmp_pa
     (tmp_path / "shop.csv").write_bytes(body)
     (tmp_path / "map.yaml").write_text(yaml.safe_dump(MAPPING), encoding="utf-8")
     shop, mapping = str(tmp_path / "shop.csv"), str(tmp_path / "map.yaml")
-    args = import_events.Args(lake=lake.root, format="mapping", path=shop, mapping=mapping)
+    args = import_events.Args(lake=lake.root, format="mapping", path=shop, mapping=mapping, most_rejected=0.6)
     counts = import_events.main(spark, args)
     assert (counts["rows_in"], counts["accepted"], counts["rejected"]) == (13, 5, 8)
     rows = lake.read("bronze/events").orderBy("offset").collect()
@@ -77,6 +77,18 @@ def test_a_dirty_file_gives_what_is_right_and_keeps_the_rest(spark, lake, tmp_pa
     gate = [json.loads(bytes(row["raw"])).get("price") for row in kept if bytes(row["raw"]).startswith(b"{")]
     assert gate[:2] == ["-5.00", "99999999999.00"] and gate[-1] == "1.00"
     assert bytes(kept[-1]["raw"]).decode() == LINES[-1]
+
+
+def test_a_time_in_another_form_ends_the_import_with_the_reason(spark, lake, tmp_path, pseudonym_key):
+    """As where a shop changes a column's type over night: not a row can be read."""
+    rows = [f"v{i};look;{1_772_000_000 + i};C;Tee;;;" for i in range(20)]
+    (tmp_path / "shop.csv").write_text("\n".join([LINES[0], *rows]), encoding="utf-8")
+    (tmp_path / "map.yaml").write_text(yaml.safe_dump(MAPPING), encoding="utf-8")
+    shop, mapping = str(tmp_path / "shop.csv"), str(tmp_path / "map.yaml")
+    args = import_events.Args(lake=lake.root, format="mapping", path=shop, mapping=mapping)
+    with pytest.raises(ContractError, match="20 of 20 rows were rejected, above --most-rejected 0.5: invalid_json 20;"):
+        import_events.main(spark, args)
+    assert sorted(bytes(r["raw"]).decode() for r in lake.read("bronze/rejections").collect()) == sorted(rows)
 
 
 def test_units_and_zones_are_brought_to_one(spark, lake, tmp_path, pseudonym_key):

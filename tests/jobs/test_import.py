@@ -45,8 +45,8 @@ def shop(tmp_path):
 
 
 def args(folder, **changes):
-    values = {"lake": str(folder / "lake"), "format": "mapping", "path": str(folder / "shop.csv")}
-    return Args(**(values | {"mapping": str(folder / "map.yaml"), "dataset": "shop"} | changes))
+    values: dict[str, Any] = {"lake": str(folder / "lake"), "format": "mapping", "path": str(folder / "shop.csv")}
+    return Args(**(values | {"mapping": str(folder / "map.yaml"), "dataset": "shop", "most_rejected": 0.6} | changes))
 
 
 @pytest.mark.spark
@@ -150,6 +150,20 @@ def test_files_without_a_name_of_their_data_set_are_known_by_their_own(spark, sh
     assert counts["new_events"] == 0
     events, _ = stored(spark, shop)
     assert {row["topic"] for row in events} == {"import:shop.csv", "import:orders_2026-04.csv"} and len(events) == 6
+
+
+@pytest.mark.spark
+def test_an_import_that_refused_most_of_its_file_fails_and_loses_nothing(spark, shop, pseudonym_key):
+    lake = Lake(spark, str(shop / "lake"))
+    said = (
+        "4 of 7 rows were rejected, above --most-rejected 0.5: invalid_json 3, wrong_type 1; they are in "
+        "bronze/rejections, topic import:shop, the others were taken; mend the file"
+    )
+    for _ in range(2):
+        with pytest.raises(ContractError, match=said) as refused:
+            main(spark, args(shop, most_rejected=0.5))
+        assert "\n" not in str(refused.value)
+        assert (lake.read("bronze/events").count(), lake.read("bronze/rejections").count()) == (3, 4)
 
 
 @pytest.mark.spark

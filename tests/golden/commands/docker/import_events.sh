@@ -16,5 +16,6 @@ spark-submit \
   --lake /var/lib/dovetail/lake \
   --format rees46 \
   --path history.csv \
+  --most-rejected 0.5 \
   --pseudonym-key-env DOVETAIL_PSEUDONYM_KEY \
   --pseudonym-key-id k1

@@ -14,5 +14,6 @@ spark-submit \
   --lake build/lake \
   --format rees46 \
   --path history.csv \
+  --most-rejected 0.5 \
   --pseudonym-key-env DOVETAIL_PSEUDONYM_KEY \
   --pseudonym-key-id k1

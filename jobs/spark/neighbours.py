@@ -76,6 +76,8 @@ def content(items: DataFrame, n: int = NEAREST) -> DataFrame:
     the price's band, of which there are two to a doubling.
     """
     spark = items.sparkSession
+    if items.isEmpty():  # a model of word frequencies has to see some
+        return spark.createDataFrame([], "item_id string, near_id string, score double")
     steps = f.split("category", r"\.")
     paths = f.transform(
         f.sequence(f.lit(1), f.size(steps)),
@@ -97,8 +99,6 @@ def content(items: DataFrame, n: int = NEAREST) -> DataFrame:
     weighted = IDF(inputCol="counts", outputCol="weighted").fit(counted).transform(counted)
     unit = Normalizer(inputCol="weighted", outputCol="unit").transform(weighted)
     rows: pd.DataFrame = unit.select("item_id", vector_to_array(f.col("unit"), "float32").alias("vector")).toPandas()
-    if rows.empty:
-        return spark.createDataFrame([], "item_id string, near_id string, score double")
     vectors = np.stack(rows["vector"].to_list()).astype(np.float32)
     ids = rows["item_id"].to_list()
     numbered = spark.createDataFrame(

@@ -100,6 +100,14 @@ def test_the_batched_fold_in_is_each_users_own_solve(
         assert result.unknown[user] == sum(e.item_id not in m.index for e in history)
 
 
+@pytest.mark.parametrize(("mode", "known"), [("explicit", [2, 1]), ("implicit", [1, 1])])
+def test_a_rating_of_nothing_is_the_worst_one_and_a_weight_of_nothing_is_none(mode: Mode, known: list[int]) -> None:
+    users, items = np.array([0, 0, 0, 1]), np.array([3, 5, 7, 3])
+    found = fold_in_arrays(model(mode=mode), 2, users, items, np.array([5.0, 0.0, np.nan, 5.0]))
+    assert found.known.tolist() == known
+    assert np.array_equal(*found.vectors) is (mode == "implicit")
+
+
 def test_users_beyond_one_chunk_are_all_solved() -> None:
     m = model()
     histories = [[HistoryEntry(f"i{u % ITEMS}", 1 + u % 5, u, f"e{u}")] * (u % 4) for u in range(700)]

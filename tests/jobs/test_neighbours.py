@@ -52,6 +52,7 @@ def test_items_are_alike_by_what_the_catalogue_says(spark):
     rows = [(*item[:3], None if item[3] is None else Decimal(item[3])) for item in items]
     frame = spark.createDataFrame(rows, "item_id string, title string, category string, price decimal(18,4)")
     near: dict[str, dict[str, float]] = defaultdict(dict)
+    assert content(frame.where("false"), 3).isEmpty(), "no catalogue says nothing"
     for row in content(frame, 3).collect():
         assert 0 < row["score"] <= 1 + 1e-6 and row["item_id"] != row["near_id"]
         near[row["item_id"]][row["near_id"]] = row["score"]

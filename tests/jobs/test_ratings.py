@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from pyspark.sql import functions as f
 
-from common.embedding import fold_in_arrays, load_model
+from common.embedding import load_model
 from common.errors import IncompleteInput
-from jobs import recommend, train_als, tune_als
+from jobs import catalogue, recommend, train_als, tune_als
 from jobs.spark.increment import wanted
 from jobs.spark.interactions import item_events, pairs, tastes
 from jobs.spark.models import models_folder
@@ -56,6 +56,7 @@ def shop(_spark_session, tmp_path_factory) -> Lake:
     add(0, left_out(0)[0], "purchase", price=Decimal(3), quantity=1, order_id="o")
     lake = Lake(_spark_session, str(tmp_path_factory.mktemp("ratings") / "lake"))
     lake.append("silver/events", frame(_spark_session, rows))
+    catalogue.main(_spark_session, catalogue.Args(lake=lake.root, cut=CUT_MS))
     return lake
 
 
@@ -134,11 +135,3 @@ def test_without_ratings_the_remedy_is_named(spark, shop, tmp_path):
         train_als.main(spark, args_of(lake))
     with pytest.raises(IncompleteInput, match="no rate event before the cut has .* --mode implicit"):
         tune_als.split(lake, tune_als.Args(lake=lake.root, cut=CUT_MS, mode="explicit"))
-
-
-def test_a_rating_of_nothing_is_a_rating(spark, shop):
-    model = load_model(models_folder(shop.root) / train_als.main(spark, args_of(shop))["model_version"])
-    users, items = np.array([0, 0, 1]), np.array([0, 1, 0])
-    found = fold_in_arrays(model, 2, users, items, np.array([5.0, 0.0, 5.0]))
-    assert found.known.tolist() == [2, 1]
-    assert not np.allclose(found.vectors[0], found.vectors[1])

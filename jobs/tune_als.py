@@ -166,7 +166,9 @@ def follow(tracking: Tracking, study: str, rows: Sequence[Row], args: Args) -> N
     """Keep each trial as a run nested in the study's; those that are kept already stay as they are."""
     tags = {"study": study}
     best = max((row["ndcg"] for row in rows if row["ndcg"] is not None), default=0.0)
-    parent = tracking.log(f"study {study}", {**tags, "kind": "study"}, {"cut": args.cut}, {"best_ndcg": best})
+    read = max((row["input_version"] for row in rows if row["input_version"] is not None), default=None)
+    figures = {"best_ndcg": best} | ({} if read is None else {"input_version": read})
+    parent = tracking.log(f"study {study}", {**tags, "kind": "study"}, {"cut": args.cut}, figures)
     kept = tracking.runs(**tags, kind="trial")
     for row in rows:
         name = f"trial {row['trial']}"
@@ -179,7 +181,8 @@ def follow(tracking: Tracking, study: str, rows: Sequence[Row], args: Args) -> N
 def main(spark: SparkSession, args: Args) -> dict[str, Any]:
     """Try recipes until there are enough, or none of the last ones was better."""
     lake = Lake(spark, args.lake)
-    study = study_of(args, lake.version("silver/events"))
+    version = lake.version("silver/events")
+    study = study_of(args, version)
     space, base = space_of(args), Recipe(mode=args.mode, seed=args.seed)
     table = lake.read_or_empty("gold/tuning_trials").where(f.col("study") == study)
     rows = sorted(table.collect(), key=lambda row: row["trial"])
@@ -198,7 +201,7 @@ def main(spark: SparkSession, args: Args) -> dict[str, Any]:
                 ndcg, outcome = tried(folds, recipe, args.blocks)
                 seconds = round(time.monotonic() - begun, 3)
                 made = {"study": study, "trial": len(rows), "cut_ms": args.cut, "search": args.search, **asdict(recipe)}
-                row = Row(**made, ndcg=ndcg, seconds=seconds, outcome=outcome)
+                row = Row(**made, ndcg=ndcg, seconds=seconds, outcome=outcome, input_version=version)
                 lake.upsert("gold/tuning_trials", _frame(spark, row))
                 rows.append(row)
                 if tracking is not None:

@@ -27,7 +27,7 @@ MODEL_METRICS = Contract(
 
 TUNING_TRIALS = Contract(
     name="tuning_trials",
-    version=1,
+    version=2,
     key=("study", "trial"),
     doc="What tuning tried, a row a fit; a study is taken up again from here.",
     fields=(
@@ -44,6 +44,7 @@ TUNING_TRIALS = Contract(
         Field("ndcg", DOUBLE, doc="At 10, on the validation part; null where the fit failed"),
         Field("seconds", DOUBLE, nullable=False),
         Field("outcome", STRING, nullable=False, doc="ok, or the error's class"),
+        Field("input_version", LONG, doc="Version of silver/events that was read; null of trials before version 2"),
     ),
 )
 

@@ -55,3 +55,7 @@ def test_a_study_is_taken_up_again_though_killed_and_then_done(built, tmp_path, 
     tracking = open_tracking(built.lake.root, tracking_uri)
     assert tracking is not None
     assert sorted(tracking.runs(study=first["study"], kind="trial")) == ["trial 0", "trial 1"]
+    read = built.lake.version("silver/events")
+    assert {row["input_version"] for row in rows} == {read}
+    (parent,) = tracking.runs(study=first["study"], kind="study").values()
+    assert tracking._client.get_run(parent).data.metrics["input_version"] == read

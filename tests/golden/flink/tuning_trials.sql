@@ -11,8 +11,9 @@ CREATE TEMPORARY TABLE `tuning_trials` (
   `seed` BIGINT NOT NULL,
   `ndcg` DOUBLE,
   `seconds` DOUBLE NOT NULL,
-  `outcome` STRING NOT NULL
+  `outcome` STRING NOT NULL,
+  `input_version` BIGINT
 );
 
 -- as a value
-ROW<`study` STRING, `trial` INT, `cut_ms` BIGINT, `search` STRING, `mode` STRING, `rank` INT, `iterations` INT, `reg` DOUBLE, `alpha` DOUBLE, `seed` BIGINT, `ndcg` DOUBLE, `seconds` DOUBLE, `outcome` STRING>
+ROW<`study` STRING, `trial` INT, `cut_ms` BIGINT, `search` STRING, `mode` STRING, `rank` INT, `iterations` INT, `reg` DOUBLE, `alpha` DOUBLE, `seed` BIGINT, `ndcg` DOUBLE, `seconds` DOUBLE, `outcome` STRING, `input_version` BIGINT>

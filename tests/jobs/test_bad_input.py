@@ -64,7 +64,7 @@ def test_a_dirty_file_gives_what_is_right_and_keeps_the_rest(spark, lake, tmp_pa
     (tmp_path / "shop.csv").write_bytes(body)
     (tmp_path / "map.yaml").write_text(yaml.safe_dump(MAPPING), encoding="utf-8")
     shop, mapping = str(tmp_path / "shop.csv"), str(tmp_path / "map.yaml")
-    args = import_events.Args(lake=lake.root, format="mapping", path=shop, mapping=mapping, most_rejected=0.6)
+    args = import_events.Args(lake=lake.root, format="mapping", path=shop, mapping=mapping, most_rejected=0.7)
     counts = import_events.main(spark, args)
     assert (counts["rows_in"], counts["accepted"], counts["rejected"]) == (13, 5, 8)
     rows = lake.read("bronze/events").orderBy("offset").collect()

@@ -169,7 +169,7 @@ def test_an_import_that_refused_most_of_its_file_fails_and_loses_nothing(spark, 
 @pytest.mark.spark
 def test_events_from_until_on_are_exported_for_a_replay(spark, shop, pseudonym_key):
     out = shop / "live.jsonl"
-    counts = main(spark, args(shop, until=1_772_359_200_000 + 60_000, shift_days=0, export=str(out), most_rejected=0.7))
+    counts = main(spark, args(shop, until=1_772_359_200_000 + 60_000, shift_days=0, export=str(out), most_rejected=0.8))
     assert (counts["accepted"], counts["exported"]) == (1, 3)
     replay = [json.loads(line) for line in out.read_text().splitlines()]
     assert [e["event_ms"] for e in replay] == sorted(e["event_ms"] for e in replay)

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
-from pyspark.errors import AnalysisException
 from pyspark.sql import SparkSession
 
 from common.errors import ConfigError
@@ -49,18 +48,11 @@ def main(spark: SparkSession, args: Args) -> dict[str, Any]:
     for table in tables:
         layer, _, name = table.partition("/")
         registered(spark, f"{layers[layer]}.`{name}`", lake.path(table))
-    views, waiting = [], []
-    for view in VIEWS:
-        try:
-            spark.sql(
-                f"CREATE OR REPLACE VIEW {layers['bi']}.`{view.name}` COMMENT '{view.doc}' AS "
-                + view.sql.format_map(layers)
-            )
-            views.append(view.name)
-        except AnalysisException as error:
-            if error.getCondition() != "TABLE_OR_VIEW_NOT_FOUND":
-                raise
-            waiting.append(view.name)
+    ready = [view for view in VIEWS if view.tables.issubset(tables)]
+    for view in ready:
+        name = f"{layers['bi']}.`{view.name}`"
+        spark.sql(f"CREATE OR REPLACE VIEW {name} COMMENT '{view.doc}' AS {view.sql.format_map(layers)}")
+    views, waiting = [view.name for view in ready], [view.name for view in VIEWS if view not in ready]
     return {"tables": len(tables), "views": views, "without_their_tables": waiting}
 
 

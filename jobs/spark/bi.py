@@ -4,6 +4,7 @@ Their SQL names the lake's tables by database and name, as ``register`` makes bo
 shows what its tables hold now, each of the cut it was last made for.
 """
 
+import re
 from dataclasses import dataclass
 
 
@@ -14,6 +15,11 @@ class View:
     name: str
     doc: str
     sql: str
+
+    @property
+    def tables(self) -> set[str]:
+        """The tables of the lake that it reads."""
+        return {f"{layer}/{name}" for layer, name in re.findall(r"\{(\w+)\}\.(\w+)", self.sql)}
 
 
 VIEWS: tuple[View, ...] = (

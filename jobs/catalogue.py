@@ -12,7 +12,7 @@ from common.contracts.events import UNKNOWN_CATEGORY
 from common.errors import ContractError, MissingRequirement
 from jobs.spark.args import ARGUMENTS, JobArgs
 from jobs.spark.before import events_before
-from jobs.spark.readers import require_members
+from jobs.spark.readers import lacks_columns, require_members
 from jobs.spark.run import run
 from jobs.spark.schema import struct_type
 from jobs.spark.tables import Lake
@@ -50,9 +50,7 @@ def from_file(spark: SparkSession, path: str, cut_ms: int) -> DataFrame:
         table = spark.read.parquet(path)
         missing = [x.name for x in given if x.name not in table.columns]
         if missing:
-            raise ContractError(
-                f"catalogue {path} has no column {', '.join(missing)}; it has {', '.join(table.columns)}"
-            )
+            raise lacks_columns(f"catalogue {path}", missing, table.columns)
         items = table.select(*(f.col(x.name).cast(x.dataType).alias(x.name) for x in given))
     else:
         require_members(spark.read.text(path), f"catalogue {path}", [x.name for x in given])

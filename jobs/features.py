@@ -22,6 +22,7 @@ from common.features.groups import GROUPS, FeatureGroup
 from common.features.tiles import ever_end
 from common.features.windows import DAY_MS, EVER, horizon_start, tile_start
 from jobs.spark.args import ARGUMENTS, JobArgs
+from jobs.spark.at_once import at_once
 from jobs.spark.increment import Seen, counted, days_between, days_of, on_days, one_of, reaches, seen, touched, wanted
 from jobs.spark.previous import INPUTS, with_previous
 from jobs.spark.run import run
@@ -113,7 +114,7 @@ def at_cut(rows: DataFrame, group: FeatureGroup, cut_ms: int) -> DataFrame:
 
 
 def rows_of(group: FeatureGroup, ever: DataFrame, days: DataFrame, hours: DataFrame) -> DataFrame:
-    """Rows of gold/tiles_<group> from the three spans; a day's rows lie together."""
+    """Rows of gold/tiles_<group> from the three spans; those of a slice lie together."""
     day = f.to_date(f.timestamp_millis("tile_start")).cast("string")
     spans = {"ever": (ever, f.lit("ever")), "day": (days, day), "hour": (hours, f.lit("hour"))}
     columns = group.batch_contract().names
@@ -154,34 +155,32 @@ def dirty_in(days: set[date], old: DataFrame, new_days: DataFrame, group: Featur
     return found.groupBy(*keys_of(group)).agg(f.min("tile_start").alias("first"))
 
 
+def ever_of(old: DataFrame, dirty: DataFrame, group: FeatureGroup) -> DataFrame:
+    """The dirty keys' rows of ``ever``, from the old rows of gold/tiles_<group>, each with ``first``."""
+    columns = [*keys_of(group), "tile_start", *group.columns]
+    return old.where("slice = 'ever'").select(*columns).join(dirty, keys_of(group), how="inner")
+
+
 def next_ever(
-    old: DataFrame, new_days: DataFrame, dirty: DataFrame, days: set[date], group: FeatureGroup, refold: bool
+    known: DataFrame, old: DataFrame, new_days: DataFrame, dirty: DataFrame, days: set[date], group: FeatureGroup
 ) -> DataFrame:
-    """``ever`` of all keys, from the old rows of gold/tiles_<group> and the recomputed day tiles.
+    """``ever`` of the dirty keys, from what was ``known`` of them (:func:`ever_of`) and the recomputed day tiles.
 
     A dirty key whose ``ever`` stops before its first dirty day takes the days since as further steps; another one is
-    folded anew from all its day tiles. ``refold`` says whether there is any such key: it costs a pass over all days.
+    folded anew from all its day tiles in ``old``, gold/tiles_<group>: a pass over all days.
     """
     keys, columns = keys_of(group), [*keys_of(group), "tile_start", *group.columns]
-    ever = old.where("slice = 'ever'").select(*columns)
-    known = dirty.join(ever.select(*keys, f.col("tile_start").alias("_reached")), keys, how="left")
-    goes_on = f.col("_reached") < f.col("first")
-    steps = new_days.join(known, keys, how="inner").where(
-        f.col("_reached").isNull() | ~goes_on | (f.col("tile_start") > f.col("_reached"))
+    goes_on = f.col("tile_start") < f.col("first")
+    reached = known.where(goes_on).select(*keys, f.col("tile_start").alias("_reached"))
+    steps = new_days.join(dirty.join(reached, keys, how="left"), keys, how="inner").where(
+        f.col("_reached").isNull() | (f.col("tile_start") > f.col("_reached"))
     )
-    begun = ever.join(known.where(goes_on), keys, how="left_semi")
-    parts = begun.select(*columns).unionByName(steps.select(*columns))
-    if refold:
-        anew = known.where(~goes_on)
+    parts = known.where(goes_on).select(*columns).unionByName(steps.select(*columns))
+    anew = known.where(~goes_on)
+    if not anew.isEmpty():
         kept = old.where((f.col("span") == "day") & ~f.expr(one_of("slice", map(str, days))))
-        parts = parts.unionByName(kept.select(*columns).join(anew, keys, how="left_semi"))
-    return ever.join(dirty, keys, how="left_anti").unionByName(rolled_up(parts, group).select(*columns))
-
-
-def needs_refold(old: DataFrame, dirty: DataFrame, group: FeatureGroup) -> bool:
-    """Whether a dirty key's ``ever`` already holds one of its dirty days."""
-    ever = old.where("slice = 'ever'").select(*keys_of(group), "tile_start")
-    return not dirty.join(ever, keys_of(group), how="inner").where("tile_start >= first").isEmpty()
+        parts = parts.unionByName(kept.select(*columns).join(anew.select(*keys), keys, how="left_semi"))
+    return rolled_up(parts, group).select(*columns)
 
 
 def remake(lake: Lake, group: FeatureGroup, events: DataFrame, now: Seen) -> int:
@@ -196,27 +195,25 @@ def go_on(
 
     ``events`` are those of the dirty days and of all days since the horizon, ``days`` the dirty ones before it.
     """
-    border, was = horizon_start(now.cut_ms), horizon_start(before.cut_ms)
+    border = horizon_start(now.cut_ms)
     old, events = lake.read(f"gold/{group.table}"), as_read(events, group)
     of_days = on_days(events, days).where(f.col("event_ms") < border)
-    new_days = tiles(of_days, group, DAY_MS).persist(StorageLevel.MEMORY_AND_DISK)
-    if group.sequential:
-        dirty = dirty_in(days, old, new_days, group)
-    else:
-        dirty = dirty_keys(changed, new_days, group, before.cut_ms, now.cut_ms)
-    dirty.persist(StorageLevel.MEMORY_AND_DISK)
-    try:
-        # On a day's border, and with nothing late, every dirty day is younger than all that ``ever`` holds.
-        may_refold = was % DAY_MS != 0 or days != days_between(was, border)
-        refold = may_refold and needs_refold(old, dirty, group)
-        ever = next_ever(old, new_days, dirty, days, group, refold)
+    with ExitStack() as kept:
+        new_days = _kept(kept, tiles(of_days, group, DAY_MS))
+        if group.sequential:
+            dirty = dirty_in(days, old, new_days, group)
+        else:
+            dirty = dirty_keys(changed, new_days, group, before.cut_ms, now.cut_ms)
+        dirty = _kept(kept, dirty)
+        # Counted, it has a size: the joins with it can leave ``ever``, most of the table, where it is.
+        dirty.count()
+        known = _kept(kept, ever_of(old, dirty, group))
+        ever = next_ever(known, old, new_days, dirty, days, group)
+        stay = old.where("slice = 'ever'").join(dirty, keys_of(group), how="left_anti")
         hours = tiles(events.where(f.col("event_ms") >= border), group, group.tile_ms)
-        slices = {"ever", "hour", *map(str, days)}
-        rows = rows_of(group, ever, new_days, hours)
-        return lake.replace(f"gold/{group.table}", rows, where=one_of("slice", slices), mark=now.mark).inserted
-    finally:
-        dirty.unpersist()
-        new_days.unpersist()
+        rows = rows_of(group, ever, new_days, hours).unionByName(stay)
+        where = one_of("slice", {"ever", "hour", *map(str, days)})
+        return lake.replace(f"gold/{group.table}", rows, where=where, mark=now.mark).inserted
 
 
 def main(spark: SparkSession, args: Args) -> dict[str, Any]:
@@ -238,14 +235,16 @@ def main(spark: SparkSession, args: Args) -> dict[str, Any]:
                 written |= dict.fromkeys((group.table for group in groups), 0)
             elif before is None:
                 events = _kept(kept, counted(lake, now).select(*columns))
-                written |= {group.table: remake(lake, group, events, now) for group in groups}
+                written |= at_once(spark, {g.table: partial(remake, lake, g, events, now) for g in groups})
             else:
                 changed = _kept(kept, touched(lake, before, now).select(*columns))
                 days = days_between(horizon_start(before.cut_ms), border)
                 days |= days_of(changed.where(f.col("event_ms") < border))
                 every = days | days_between(border, now.cut_ms)
                 events = _kept(kept, on_days(counted(lake, now), every).select(*columns))
-                written |= {g.table: go_on(lake, g, changed, events, days, before, now) for g in groups}
+                written |= at_once(
+                    spark, {g.table: partial(go_on, lake, g, changed, events, days, before, now) for g in groups}
+                )
                 written["days"] = len(days)
     return written
 

@@ -161,8 +161,7 @@ def main(spark: SparkSession, args: Args) -> dict[str, Any]:
             )
         exported = export_events(records.where(later), args.export) if args.export else 0
         counts = write(lake, admitted, topic, known)
-        remedy = "mend the file or its mapping and import it again"
-        require_most_accepted(counts, args.most_rejected, topic, remedy)
+        require_most_accepted(counts, args.most_rejected, topic)
         return counts | {"exact_duplicate_rows": copies["rows"], "exported": exported}
     finally:
         admitted.unpersist()

@@ -111,6 +111,8 @@ def go_on(lake: Lake, before: Seen, now: Seen) -> int:
     old = lake.read("gold/sessions")
     columns = ("visitor_id", "event_ms", "event_date")
     changed = touched(lake, before, now).select(*columns).persist(StorageLevel.MEMORY_AND_DISK)
+    # Counted, it has a size: the join with it can leave the sessions where they are.
+    changed.count()
     apart = near(old, changed).persist(StorageLevel.MEMORY_AND_DISK)
     try:
         events = events_of(on_days(counted(lake, now), days_within(apart, changed)), apart, changed)

@@ -13,7 +13,7 @@ def of_this_cut(lake: Lake, table: str, cut_ms: int) -> DataFrame:
     frame = lake.read(table)
     other = frame.where(f.col("cut_ms") != cut_ms).select("cut_ms").first()
     if other is not None:
-        raise IncompleteInput(f"{table} was made for the cut {other['cut_ms']}, not {cut_ms}: run its job for this cut")
+        raise _of_another_cut(table, other["cut_ms"], cut_ms)
     return frame
 
 
@@ -21,4 +21,8 @@ def require_cut(lake: Lake, table: str, cut_ms: int) -> None:
     """Raise IncompleteInput where a table that is brought up to date was brought to another cut."""
     made = seen(lake, table)
     if made is not None and made.cut_ms != cut_ms:
-        raise IncompleteInput(f"{table} was made for the cut {made.cut_ms}, not {cut_ms}: run its job for this cut")
+        raise _of_another_cut(table, made.cut_ms, cut_ms)
+
+
+def _of_another_cut(table: str, made_ms: int, cut_ms: int) -> IncompleteInput:
+    return IncompleteInput(f"{table} was made for the cut {made_ms}, not {cut_ms}: run its job for this cut")

@@ -264,7 +264,7 @@ def require_members(lines: DataFrame, path: str, names: Sequence[str]) -> None:
         missing = [name for name, there in zip(missing, found, strict=True) if not there]
         if missing:
             names = [*sorted(have)[:_MANY_NAMES], *(["..."] if len(have) > _MANY_NAMES else [])]
-            raise ContractError(f"{path} has no column {', '.join(missing)}; it has {', '.join(names) or 'none'}")
+            raise lacks_columns(path, missing, names)
 
 
 _MANY_ROWS, _MANY_NAMES = 1_000, 50
@@ -298,7 +298,12 @@ def _require(frame: DataFrame, path: str, columns: Sequence[str]) -> None:
     missing = [name for name in columns if name not in frame.columns]
     if missing:
         have = [name for name in frame.columns if name not in ("offset", "_modified", _SOURCE, _CORRUPT)]
-        raise ContractError(f"{path} has no column {', '.join(missing)}; it has {', '.join(have)}")
+        raise lacks_columns(path, missing, have)
+
+
+def lacks_columns(path: str, missing: Sequence[str], have: Sequence[str]) -> ContractError:
+    """The error of a file that lacks these columns and has those."""
+    return ContractError(f"{path} has no column {', '.join(missing)}; it has {', '.join(have) or 'none'}")
 
 
 def _all_columns_hash(columns: Sequence[str]) -> Column:

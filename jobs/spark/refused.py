@@ -6,7 +6,7 @@ from typing import Any
 from common.errors import ContractError
 
 
-def require_most_accepted(counts: Mapping[str, Any], most_rejected: float, topic: str, remedy: str) -> None:
+def require_most_accepted(counts: Mapping[str, Any], most_rejected: float, topic: str) -> None:
     """Raise ContractError where more than the share ``most_rejected`` of a file's rows was rejected.
 
     ``counts`` has rows_in, rejected and reasons; the rejected rows have been written under the topic.
@@ -18,5 +18,6 @@ def require_most_accepted(counts: Mapping[str, Any], most_rejected: float, topic
     reasons = ", ".join(f"{reason} {count}" for reason, count in by_count)
     raise ContractError(
         f"{rejected} of {rows} rows were rejected, above --most-rejected {most_rejected:g}: {reasons}; they are in "
-        f"bronze/rejections, topic {topic}, the others were taken; {remedy}, or give a higher --most-rejected"
+        f"bronze/rejections, topic {topic}, the others were taken; mend the file or its mapping and import it again, "
+        "or give a higher --most-rejected"
     )

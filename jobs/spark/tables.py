@@ -16,8 +16,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from delta import exceptions as conflict
-from delta.tables import DeltaTable
+from delta.tables import DeltaTable, DeltaTableBuilder
 from py4j.protocol import Py4JJavaError
+from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as f
 from pyspark.sql.types import StructType
@@ -31,6 +32,9 @@ from jobs.spark.schema import conform, lacking, same_type, struct_type
 STATISTICS_KINDS = ("int", "long", "double", "decimal", "date", "epoch_ms")
 RUN, JOB, READS, MARK = "dovetail.run", "dovetail.job", "dovetail.reads", "dovetail.mark"
 """The keys of a commit's userMetadata, which is JSON."""
+
+_CREATION_S = 10.0
+_HALF_MADE = ("DELTA_CREATE_TABLE_WITH_NON_EMPTY_LOCATION", "DELTA_TABLE_NOT_FOUND")
 
 CONFLICTS = (
     conflict.ConcurrentAppendException,
@@ -298,9 +302,7 @@ class Lake:
 
     def append(self, table: str, frame: DataFrame, mark: Mapping[str, int] | None = None) -> Written:
         """Add the rows."""
-        out = self._prepare(table, frame)
-        self._widen(table)
-        return self._append(table, out, mark)
+        return self._append(table, self._prepare(table, frame), mark)
 
     def replace(
         self, table: str, frame: DataFrame, where: str | None = None, mark: Mapping[str, int] | None = None
@@ -309,12 +311,11 @@ class Lake:
 
         A whole table whose stored columns are not the contract's any more gets these by the same commit.
         """
-        out = self._prepare(table, frame)
+        out = self._prepare(table, frame, widen=where is not None)
         if where is None and not self.as_declared(table):
             return self._redefine(table, out, mark)
         writer = out.write.format("delta").mode("overwrite").option("userMetadata", _metadata(mark))
         if where is not None:
-            self._widen(table)
             writer = writer.option("replaceWhere", where)
         return self._committed(table, lambda: writer.save(self.path(table)))
 
@@ -379,7 +380,6 @@ class Lake:
         replace_if: str | None,
     ) -> Written:
         out = self._prepare(table, frame)
-        self._widen(table)
         if self.version(table) == 0:
             # Just made: nothing to match. Files come out one a partition, as from a merge.
             columns = TABLES[table].contract.partition_by
@@ -395,10 +395,12 @@ class Lake:
         with self._carrying(mark):
             return self._committed(table, merge.execute)
 
-    def _prepare(self, table: str, frame: DataFrame) -> DataFrame:
+    def _prepare(self, table: str, frame: DataFrame, widen: bool = True) -> DataFrame:
         out = conform(frame, TABLES[table].contract, table)
         if not self.exists(table):
             self._create(table)
+        elif widen:
+            self._widen(table)
         return out
 
     def _create(self, table: str) -> None:
@@ -409,15 +411,42 @@ class Lake:
         if contract.partition_by:
             builder = builder.partitionedBy(*contract.partition_by)
         try:
-            with self._carrying(None):
-                builder.execute()
+            self._build(builder)
         except CONFLICTS:
             # Another writer made it at the same moment, and it is there: all that was wanted.
             if not self.exists(table):
                 raise
+        except AnalysisException as error:
+            # The log's folder is there: of another writer, about to commit, or of one that was killed before it did.
+            if error.getCondition() not in _HALF_MADE:
+                raise
+            if not self._comes(table):
+                self._remove_empty_log(table)
+                self._build(builder)
+
+    def _build(self, builder: DeltaTableBuilder) -> None:
+        with self._carrying(None):
+            builder.execute()
+
+    def _comes(self, table: str) -> bool:
+        """Whether the table comes to be within the time that a making under way may take."""
+        until = time.monotonic() + _CREATION_S
+        while not self.exists(table):
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.1)
+        return True
+
+    def _remove_empty_log(self, table: str) -> None:
+        """Remove a log without a commit, which stands for nothing, and which Delta takes for another's files."""
+        path = self._hadoop_path(f"{self.path(table)}/_delta_log")
+        if not self.exists(table):
+            path.getFileSystem(self.spark.sparkContext._jsc.hadoopConfiguration()).delete(path, True)
 
     def _stored(self, table: str) -> StructType:
-        return DeltaTable.forPath(self.spark, self.path(table)).toDF().schema
+        # Of a named version: what Delta remembers under a path may be of before another writer made the table.
+        frame = self.spark.read.format("delta").option("versionAsOf", self.version(table))
+        return frame.load(self.path(table)).schema
 
     def _widen(self, table: str) -> None:
         """Give the table the columns that its contract got since and that may be null, by a commit of their own.

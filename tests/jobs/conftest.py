@@ -8,7 +8,8 @@ import pytest
 
 from jobs import chain, import_events
 from jobs.spark.tables import Lake
-from tests.jobs.small_shop import CUT_MS, Shop, write
+from tests.jobs.nights import chain_args
+from tests.jobs.small_shop import Shop, write
 
 
 @dataclass
@@ -27,9 +28,8 @@ class Built:
 
 
 def run_chain(spark: Any, lake: str) -> dict[str, Any]:
-    """The nightly chain without what needs servers, and without the gate, which has tests of its own."""
-    args = chain.Args(lake=lake, cut=CUT_MS, skip=("check", "parity", "publish"), tracking_uri="none")
-    return chain.main(spark, args)
+    """What each step of a night counted."""
+    return chain.main(spark, chain_args(lake))
 
 
 @pytest.fixture(scope="session")

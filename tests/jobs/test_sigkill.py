@@ -14,6 +14,7 @@ import pytest
 from jobs.spark.run import KILLED
 from jobs.spark.tables import TABLES, Lake
 from tests.jobs.small_shop import write
+from tests.jobs.test_killed import rows_of
 
 pytestmark = [pytest.mark.spark, pytest.mark.timeout(1200)]
 
@@ -21,8 +22,8 @@ MOMENTS = ("features", "recommend")
 """Steps that are under way when the process is killed, with whichever runs beside them, within these seconds:"""
 WITHIN_S = 4.0
 
-OF_A_FIT = ("gold/model_metrics", "gold/recommendations")
-"""Tables that follow a fit of ALS, whose sums follow the order of tasks."""
+OF_A_FIT = ("gold/model_metrics", "gold/recommendations", "gold/items")
+"""Tables that follow a fit of ALS, whose sums follow the order of tasks: items have similar ones by its factors."""
 
 
 class Night:
@@ -49,10 +50,6 @@ class Night:
     def end(self) -> None:
         """Wait for its own end, which must be a good one."""
         assert self.process.wait(900) == 0, self.log.read_text(encoding="utf-8")[-4000:]
-
-
-def rows_of(lake: Lake, table: str) -> list[str]:
-    return sorted(map(str, lake.read(table).collect()))
 
 
 def test_a_night_that_is_killed_wherever_it_is_makes_the_same_lake(spark, tmp_path):

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from delta.tables import DeltaTable
+from pyspark.errors import AnalysisException
 from pyspark.sql import functions as f
 
 from common.contracts.events import BRONZE_EVENTS
@@ -249,6 +250,21 @@ def test_a_table_that_several_writers_make_at_once_has_the_rows_of_all(spark, la
     with ThreadPoolExecutor(3) as pool:
         assert [written.inserted for written in pool.map(write, range(3))] == [1, 1, 1]
     assert lake.read("bronze/events").count() == 3
+
+
+@pytest.mark.spark
+def test_a_table_whose_making_was_killed_before_its_commit_is_made(spark, lake, monkeypatch):
+    monkeypatch.setattr(tables, "_CREATION_S", 0.2)
+    log = Path(lake.path("bronze/events")) / "_delta_log"
+    log.mkdir(parents=True)
+    (log / ".00000000000000000000.json.d7a1.tmp").write_text("{")
+    assert lake.append("bronze/events", frame(spark, [event(1)])).inserted == 1
+    other = Path(lake.path("silver/cleansed"))
+    other.mkdir(parents=True)
+    (other / "notes.txt").write_text("kept")
+    with pytest.raises(AnalysisException, match="not a Delta table"):
+        lake.append("silver/cleansed", frame(spark, [event(1)]))
+    assert (other / "notes.txt").read_text() == "kept"
 
 
 @pytest.mark.spark

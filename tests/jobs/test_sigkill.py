@@ -16,7 +16,7 @@ from jobs.spark.tables import TABLES, Lake
 from tests.jobs.small_shop import write
 from tests.jobs.test_killed import rows_of
 
-pytestmark = [pytest.mark.spark, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.spark, pytest.mark.timeout(2400)]
 
 MOMENTS = ("features", "recommend")
 """Steps that are under way when the process is killed, with whichever runs beside them, within these seconds:"""

@@ -16,8 +16,8 @@ THREADS = 3
 def at_once(spark: SparkSession, pieces: Mapping[str, Callable[[], T]]) -> dict[str, T]:
     """Do the pieces, some at a time, in their order; what each returned, by its name.
 
-    Each belongs to the run under way (jobs.spark.tables.recording). Raises what the first that failed raised, when
-    those under way are done; those that had not begun are left.
+    Each belongs to the run under way (jobs.spark.tables.recording). Raises what the first of them that failed raised,
+    when those under way are done; those that have not begun by then are left.
     """
     with ThreadPoolExecutor(THREADS) as pool:
         own = inheritable_thread_target(spark)

@@ -171,12 +171,12 @@ def next_ever(
     """
     keys, columns = keys_of(group), [*keys_of(group), "tile_start", *group.columns]
     goes_on = f.col("tile_start") < f.col("first")
-    reached = known.where(goes_on).select(*keys, f.col("tile_start").alias("_reached"))
+    begun, anew = known.where(goes_on), known.where(~goes_on)
+    reached = begun.select(*keys, f.col("tile_start").alias("_reached"))
     steps = new_days.join(dirty.join(reached, keys, how="left"), keys, how="inner").where(
         f.col("_reached").isNull() | (f.col("tile_start") > f.col("_reached"))
     )
-    parts = known.where(goes_on).select(*columns).unionByName(steps.select(*columns))
-    anew = known.where(~goes_on)
+    parts = begun.select(*columns).unionByName(steps.select(*columns))
     if not anew.isEmpty():
         kept = old.where((f.col("span") == "day") & ~f.expr(one_of("slice", map(str, days))))
         parts = parts.unionByName(kept.select(*columns).join(anew.select(*keys), keys, how="left_semi"))

@@ -34,7 +34,9 @@ RUN, JOB, READS, MARK = "dovetail.run", "dovetail.job", "dovetail.reads", "dovet
 """The keys of a commit's userMetadata, which is JSON."""
 
 _CREATION_S = 10.0
+"""How long another writer may take from a new log's folder to its first commit."""
 _HALF_MADE = ("DELTA_CREATE_TABLE_WITH_NON_EMPTY_LOCATION", "DELTA_TABLE_NOT_FOUND")
+"""What Delta says where a log's folder has no commit: more than one of its checks meets it."""
 
 CONFLICTS = (
     conflict.ConcurrentAppendException,
@@ -439,9 +441,9 @@ class Lake:
 
     def _remove_empty_log(self, table: str) -> None:
         """Remove a log without a commit, which stands for nothing, and which Delta takes for another's files."""
-        path = self._hadoop_path(f"{self.path(table)}/_delta_log")
+        path, system = self._located(self._log(table))
         if not self.exists(table):
-            path.getFileSystem(self.spark.sparkContext._jsc.hadoopConfiguration()).delete(path, True)
+            system.delete(path, True)
 
     def _stored(self, table: str) -> StructType:
         # Of a named version: what Delta remembers under a path may be of before another writer made the table.
@@ -524,8 +526,7 @@ class Lake:
     # Delta's log, by its published protocol
 
     def _log_files(self, table: str) -> Sequence[str]:
-        path = self._hadoop_path(f"{self.path(table)}/_delta_log")
-        system = path.getFileSystem(self.spark.sparkContext._jsc.hadoopConfiguration())
+        path, system = self._located(self._log(table))
         return [s.getPath().getName() for s in system.listStatus(path)] if system.exists(path) else []
 
     def _commit(self, table: str, version: int) -> dict[str, Any]:
@@ -534,8 +535,7 @@ class Lake:
 
     def _entries(self, table: str, version: int) -> list[dict[str, Any]]:
         """A commit's entries; none where its file is gone."""
-        path = self._hadoop_path(f"{self.path(table)}/_delta_log/{version:020d}.json")
-        system = path.getFileSystem(self.spark.sparkContext._jsc.hadoopConfiguration())
+        path, system = self._located(f"{self._log(table)}/{version:020d}.json")
         if not system.exists(path):
             return []
         stream = system.open(path)
@@ -546,9 +546,14 @@ class Lake:
             stream.close()
         return [json.loads(line) for line in text.splitlines()]
 
-    def _hadoop_path(self, path: str) -> Any:
-        jvm: Any = self.spark.sparkContext._jvm
-        return jvm.org.apache.hadoop.fs.Path(path)
+    def _log(self, table: str) -> str:
+        return f"{self.path(table)}/_delta_log"
+
+    def _located(self, path: str) -> tuple[Any, Any]:
+        """The path as Hadoop knows it, and the file system it is on."""
+        context: Any = self.spark.sparkContext
+        located = context._jvm.org.apache.hadoop.fs.Path(path)
+        return located, located.getFileSystem(context._jsc.hadoopConfiguration())
 
     def _note(self, kind: str, table: str, version: int) -> None:
         ledger = _ledger.get()

@@ -1,6 +1,7 @@
 """Pieces of a job beside each other belong to its run, and a failure of one is the job's."""
 
 import threading
+from functools import partial
 
 import pytest
 
@@ -29,19 +30,20 @@ def test_pieces_run_beside_each_other_as_parts_of_the_run_under_way(spark):
     assert told == {str(n): ("run-1", "a job of pieces") for n in range(module.THREADS)}
 
 
-def test_a_failure_is_raised_when_those_under_way_are_done_and_the_rest_is_left(spark):
-    done = []
-    slow = threading.Event()
+def test_a_failure_is_raised_when_those_under_way_are_done(spark):
+    together, failing, done = threading.Barrier(module.THREADS), threading.Event(), []
 
     def fail():
-        slow.wait(30)
+        together.wait(30)
+        failing.set()
         raise ValueError("no")
 
-    def succeed(name):
-        slow.set()
-        done.append(name)
+    def succeed(number):
+        together.wait(30)
+        assert failing.wait(30)
+        done.append(number)
 
-    first = {"fails": fail} | {f"beside {n}": lambda n=n: succeed(n) for n in range(1, module.THREADS)}
+    beside = range(1, module.THREADS)
     with pytest.raises(ValueError, match="^no$"):
-        at_once(spark, first)
-    assert sorted(done) == list(range(1, module.THREADS))
+        at_once(spark, {"fails": fail} | {f"beside {n}": partial(succeed, n) for n in beside})
+    assert sorted(done) == list(beside)
